@@ -7,6 +7,7 @@
 import { Backoff } from '../../platform/backoff.ts';
 import { lookFor } from '../../platform/look-for.ts';
 import type { Spinners } from '../../platform/spinners.ts';
+import { StepAside } from '../../platform/step-aside.ts';
 
 /** The worker looks for so long after the last access. */
 const PATIENCE_MS = 0.05;
@@ -28,6 +29,11 @@ export class Attention {
   /** The worker is one of the spinners. */
   #on = false;
   #accessed = false;
+  /** The client that has woken the worker had the CPU that the worker has now. */
+  #sharesCpu = false;
+  /** Accesses have come since the worker began to look. */
+  #served = false;
+  readonly #aside = new StepAside();
   readonly #backoff = new Backoff(MOST_SKIPPED);
 
   constructor(parts: AttentionParts) {
@@ -37,6 +43,11 @@ export class Attention {
   /** A register access has come. */
   accessed(): void {
     this.#accessed = true;
+  }
+
+  /** A client has woken the worker, and Linux lets the worker run where the client did. */
+  wokenFromOurCpu(): void {
+    this.#sharesCpu = true;
   }
 
   /**
@@ -51,14 +62,22 @@ export class Attention {
     }
     this.#accessed = false;
     if (!this.#on) {
+      const shares = this.#sharesCpu;
+      this.#sharesCpu = false;
       if (this.#backoff.skips() || !spinners.enter()) return false;
       this.#on = true;
+      this.#served = false;
+      if (shares && !this.#aside.step()) {
+        this.end();
+        return false;
+      }
     }
     if (this.#spin(Math.min(ms, PATIENCE_MS))) {
       this.#accessed = true;
       return true;
     }
-    if (ms >= PATIENCE_MS) this.#backoff.missed();
+    if (ms >= PATIENCE_MS && !this.#served) this.#backoff.missed();
+    this.#aside.looked(this.#served);
     this.end();
     return false;
   }
@@ -77,7 +96,11 @@ export class Attention {
       served = serve();
       return served || rung();
     });
-    if (served) this.#backoff.found();
+    if (served) {
+      this.#served = true;
+      this.#backoff.found();
+      this.#aside.looked(true);
+    }
     return found;
   }
 }

@@ -6,6 +6,7 @@
 import { AWAKE, AWAY } from '../../iommu/abi/register-page.ts';
 import type { PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import type { RegisterPageServer } from '../../iommu/bus/register-pages.ts';
+import { currentCpu } from '../../platform/libc/cpu.ts';
 import { hasFutexWaitAny } from '../../platform/libc/futex.ts';
 import { type MailboxHandler, MailboxServer } from '../../platform/mailbox.ts';
 import type { Spinners } from '../../platform/spinners.ts';
@@ -100,6 +101,7 @@ export class DeviceLoop {
     if (pages.serve(endpoint)) return; // the last look; pairs with the loads after a post in RegisterPageClient
     if (bells.length === 0) this.#server.wait(this.#seen, ms);
     else this.#server.waitWith(this.#seen, bells, ms);
+    if (bells.length > 0 && pages.rangFrom(currentCpu(), bells)) this.#attention.wokenFromOurCpu();
   }
 
   /** Whether clients can wake this thread. Asked for when there is a page. */

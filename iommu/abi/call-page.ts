@@ -14,6 +14,7 @@
  * that came by the socket.
  */
 import { eproto } from '../../platform/errno.ts';
+import { stays } from '../../platform/look-for.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s } from '../../platform/shared.ts';
 import type { FileRequest, Reply } from './wire.ts';
@@ -65,7 +66,7 @@ export interface Patience {
   readonly looks: number;
 }
 
-const PATIENCE: Patience = { takeMs: 0.06, answerMs: 0.2, looks: 32 };
+const PATIENCE: Patience = { takeMs: 0.15, answerMs: 0.2, looks: 32 };
 
 /**
  * The client's side: one thread of it, one call at a time. // HOT: 0.9 µs a call with the kernel's
@@ -155,17 +156,9 @@ export class CallPageClient {
     return Atomics.load(words, state) === DONE ? 'answered' : 'by-socket';
   }
 
-  /** Looks until the state is another one. True when it has not changed for so long. */
+  /** True: the state has stayed `now` for so long. */
   #lasts(now: number, ms: number): boolean {
-    const words = this.#words;
-    const { looks } = this.#patience;
-    let end = 0;
-    for (;;) {
-      for (let look = 0; look < looks; look++) if (Atomics.load(words, Page.word.state) !== now) return false;
-      const time = performance.now();
-      if (end === 0) end = time + ms;
-      else if (time >= end) return true;
-    }
+    return stays(this.#words, Page.word.state, now, ms, this.#patience.looks);
   }
 }
 

@@ -16,7 +16,9 @@
  * The worker trusts nothing here: it reads each word once, and what it reads is an access that is
  * checked against what the kernel allows (iommu/bus/register-pages.ts).
  */
+import { currentCpu } from '../../platform/libc/cpu.ts';
 import { futexWake } from '../../platform/libc/futex.ts';
+import { stays } from '../../platform/look-for.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart } from '../../platform/shared.ts';
 
@@ -38,7 +40,8 @@ export const RegisterPage = defineShared('register page', {
   at: atomic32, // client: offset in the BAR
   produced: atomic32, // client: stores in the queue, modulo 2^32; publishes them
   bell: atomic32, // client adds 1 and wakes; the worker sleeps on it while it is ASLEEP
-  pad2: bytes(48),
+  cpu: atomic32, // client: the CPU that it rang from. A hint: nothing depends on it
+  pad2: bytes(44),
   lo: atomic32, // worker: the value
   hi: atomic32,
   pad3: bytes(56),
@@ -163,22 +166,15 @@ export class RegisterPageClient {
     const said = Atomics.load(words, attentive);
     // the next access finds it awake, and makes no system call
     if (said === ASLEEP && Atomics.compareExchange(words, attentive, ASLEEP, AWAKE) === ASLEEP) {
+      words[RegisterPage.word.cpu] = currentCpu();
       Atomics.add(words, bell, 1); // pairs with the load in RegisterPageServer.fallAsleep
       futexWake({ words, index: bell, shared: true });
     }
     return said;
   }
 
-  /** Looks until the state is another one. True when it has not changed for so long. */
+  /** True: the state has stayed `now` for so long. */
   #lasts(now: number, ms: number): boolean {
-    const words = this.#words;
-    const { looks } = this.#patience;
-    let end = 0;
-    for (;;) {
-      for (let look = 0; look < looks; look++) if (Atomics.load(words, RegisterPage.word.state) !== now) return false;
-      const time = performance.now();
-      if (end === 0) end = time + ms;
-      else if (time >= end) return true;
-    }
+    return stays(this.#words, RegisterPage.word.state, now, ms, this.#patience.looks);
   }
 }

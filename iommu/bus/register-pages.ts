@@ -194,6 +194,16 @@ export class RegisterPageServer {
     return bells;
   }
 
+  /** Whether one of the bells has rung since, and that from CPU `cpu`. */
+  rangFrom(cpu: number, bells: readonly WaitedWord[]): boolean {
+    const { bell, cpu: rangOn } = RegisterPage.word;
+    for (const { words, index, seen } of bells) {
+      // pairs with the add in RegisterPageClient
+      if (Atomics.load(words, index) !== seen && words[index - bell + rangOn] === cpu) return true;
+    }
+    return false;
+  }
+
   #setAttentive(entry: number, value: Attentive): void {
     const base = this.#bases[entry]!;
     // pairs with the loads in RegisterPageClient

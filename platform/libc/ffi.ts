@@ -79,6 +79,10 @@ const SIGNATURES = {
   ptrace_number: 'long ptrace(int request, int pid, uintptr_t addr, uintptr_t data)',
   capget: 'int capget(void *header, void *data)',
   signal: 'void *signal(int signum, void *handler)',
+  sched_getcpu: 'int sched_getcpu()',
+  sched_getaffinity: 'int sched_getaffinity(int tid, size_t size, void *cpus)',
+  sched_setaffinity: 'int sched_setaffinity(int tid, size_t size, void *cpus)',
+  sched_yield: 'int sched_yield()',
   prctl: 'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
   prlimit: 'int prlimit(int pid, int resource, void *newLimit, void *oldLimit)',
 };

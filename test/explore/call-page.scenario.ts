@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { CallPageClient, CallPageServer } from '../../iommu/abi/call-page.ts';
 import type { FileRequest } from '../../iommu/abi/wire.ts';
 import { wholeOf } from '../../platform/shared.ts';
+import { cpuModel } from './futex-model.ts';
 import { type ActorContext, defineScenario } from './scenario.ts';
 
 const OFFSETS = [0x10, 0x20];
@@ -90,6 +91,7 @@ const parts = {
   memory,
   names,
   daemons: ['kernel'],
+  libc: cpuModel,
   check: ({ socket }: Words) => {
     assert.deepEqual([...new Int32Array(socket).slice(1, 4)], [0, 1, 1], 'each call is carried out once');
   },

@@ -1,10 +1,14 @@
-/** platform/libc/futex.ts as scenarios model it: all sleepers sleep on the one word of `kick`. */
+/**
+ * platform/libc/futex.ts as scenarios model it: all sleepers sleep on the one word of `kick`. And
+ * what clients of pages ask of their CPU.
+ */
 import type { WaitedWord } from '../../platform/libc/futex.ts';
 import { inSteps, type LibcModel } from './scenario.ts';
 
 export function futexModel(kick: SharedArrayBuffer): LibcModel {
   const kicks = new Int32Array(kick);
   return {
+    ...cpuModel(),
     hasFutexWaitAny: () => true,
     futexWake: inSteps(() => {
       Atomics.add(kicks, 0, 1);
@@ -19,3 +23,6 @@ export function futexModel(kick: SharedArrayBuffer): LibcModel {
     }),
   };
 }
+
+/** platform/libc/cpu.ts. No steps: another thread may run at any step as it is. */
+export const cpuModel = (): LibcModel => ({ currentCpu: inSteps(() => 0), yieldCpu: inSteps(() => {}) });

@@ -20,7 +20,7 @@ import {
 } from '../../platform/mailbox.ts';
 import { wholeOf } from '../../platform/shared.ts';
 import { createSpinners, Spinners } from '../../platform/spinners.ts';
-import { futexModel } from './futex-model.ts';
+import { cpuModel, futexModel } from './futex-model.ts';
 import { type ActorContext, defineScenario } from './scenario.ts';
 
 /**
@@ -169,7 +169,7 @@ function lateWorker({ table, page, device }: Words, context: ActorContext): void
   for (let look = 0; look < 4; look++) pages.serve(registers);
 }
 
-const parts = { file: import.meta.url, memory, names, daemons: ['worker'] };
+const parts = { file: import.meta.url, memory, names, daemons: ['worker'], libc: cpuModel };
 
 export const accesses = defineScenario({
   ...parts,
@@ -202,6 +202,7 @@ export const lateAnswer = defineScenario({
   memory,
   names,
   name: 'late-answer',
+  libc: cpuModel,
   actors: { hastyLoader, lateWorker },
   check: ({ device, page }) => {
     const words = new Int32Array(device);

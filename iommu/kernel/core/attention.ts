@@ -8,6 +8,7 @@
  */
 import { Backoff } from '../../../platform/backoff.ts';
 import { mostSpinners } from '../../../platform/spinners.ts';
+import { StepAside } from '../../../platform/step-aside.ts';
 import { wakes } from './wakes.ts';
 
 /**
@@ -50,6 +51,8 @@ export interface Door {
   /** Serves the call that waits in the page. */
   serve(): Served;
   setAttentive(on: boolean): void;
+  /** Whether the thread that makes the calls waits for the CPU that this thread has; if known. */
+  waitsForOurCpu?(): boolean;
 }
 
 interface Attended {
@@ -73,7 +76,10 @@ export class Attention {
   readonly #most = mostSpinners();
   readonly #known = new WeakMap<Door, Attended>();
   #now: readonly Attended[] = [];
+  /** Doors that the kernel is about to look at. */
+  #coming: readonly Attended[] = [];
   #roundComes = false;
+  readonly #aside = new StepAside();
 
   /** A call of this door came by the socket. To be told before it is served. */
   called(door: Door): void {
@@ -99,6 +105,7 @@ export class Attention {
     const rest = this.#now.filter((attended) => attended.door !== door);
     if (rest.length === this.#now.length) return;
     this.#now = rest;
+    this.#aside.looked(false);
     door.setAttentive(false);
   }
 
@@ -106,6 +113,7 @@ export class Attention {
     if (this.#now.length >= this.#most) return;
     known.served = 0;
     this.#now = [...this.#now, known];
+    this.#coming = [...this.#coming, known];
     known.door.setAttentive(true);
     if (this.#roundComes) return;
     this.#roundComes = true;
@@ -113,6 +121,7 @@ export class Attention {
   }
 
   readonly #round = (): void => {
+    this.#meetNewcomers();
     const end = performance.now() + ROUND_MS;
     const woken = wakes();
     let others = false;
@@ -124,6 +133,20 @@ export class Attention {
     if (this.#roundComes) setImmediate(this.#round);
   };
 
+  /**
+   * Their calls by the socket are answered now, and the clients were woken: by Linux's choice
+   * perhaps on this CPU. Nobody could come while we look.
+   */
+  #meetNewcomers(): void {
+    const coming = this.#coming;
+    this.#coming = [];
+    for (const known of coming) {
+      if (!this.#now.includes(known) || !known.door.waitsForOurCpu?.() || this.#aside.step()) continue;
+      known.backoff.missed();
+      this.dismiss(known.door);
+    }
+  }
+
   /** True when calls that go on need the thread. */
   // HOT: one load for each door
   #lookOnce(): boolean {
@@ -132,6 +155,7 @@ export class Attention {
       const served = attended.door.serve();
       if (served === 'nothing') continue;
       attended.lastCallMs = performance.now();
+      this.#aside.looked(true);
       if (++attended.served >= attended.door.pace.leastServed) attended.backoff.found();
       if (served === 'goes-on') goesOn = true;
     }

@@ -1,5 +1,7 @@
 /** A channel's call page, as the kernel's thread serves it (iommu/abi/call-page.ts). */
+import { currentCpu } from '../../../platform/libc/cpu.ts';
 import type { SharedPage } from '../../../platform/page-arena.ts';
+import { cpuWanted } from '../../../platform/process-status.ts';
 import { CallPageServer } from '../../abi/call-page.ts';
 import type { Reply } from '../../abi/wire.ts';
 import type { Door, Pace, Served } from '../core/attention.ts';
@@ -54,6 +56,11 @@ export class CallDoor implements Door {
     if (!this.#inPage) return false;
     this.#inPage = false;
     return this.#server.answer(reply);
+  }
+
+  waitsForOurCpu(): boolean {
+    const { pid, tid } = this.#channel.task;
+    return cpuWanted(pid, tid) === currentCpu();
   }
 
   setAttentive(on: boolean): void {

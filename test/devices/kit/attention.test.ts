@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { Attention } from '../../../devices/kit/attention.ts';
+import { leaveCpu } from '../../../platform/libc/cpu.ts';
 import { createSpinners, Spinners } from '../../../platform/spinners.ts';
+
+vi.mock('../../../platform/libc/cpu.ts');
 
 /** Milliseconds; each look at the clock takes 2 µs. */
 let clock: number;
@@ -36,6 +39,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.restoreAllMocks();
+  vi.mocked(leaveCpu).mockClear();
 });
 
 describe('a worker’s attention to register pages', () => {
@@ -75,6 +79,39 @@ describe('a worker’s attention to register pages', () => {
     });
 
     expect(looked.map(Number).join('')).toBe('101000100000');
+  });
+
+  it('does not come less often where something came before nothing did', () => {
+    const looked = Array.from({ length: 6 }, () => {
+      attention.accessed();
+      waiting = 1;
+      while (attention.look(1000));
+      return waiting < 1;
+    });
+
+    expect(looked).not.toContain(false);
+  });
+
+  it('leaves the CPU to the client that has woken the worker from there', () => {
+    vi.mocked(leaveCpu).mockReturnValue(true);
+    attention.wokenFromOurCpu();
+    attention.accessed();
+    waiting = 1;
+
+    expect(attention.look(1000)).toBe(true);
+    expect(leaveCpu).toHaveBeenCalledTimes(1);
+    while (attention.look(1000));
+    attention.accessed();
+    attention.look(1000);
+    expect(leaveCpu).toHaveBeenCalledTimes(1); // that was another wake-up
+  });
+
+  it('does not look for that client where there is no other CPU', () => {
+    vi.mocked(leaveCpu).mockReturnValue(false);
+    attention.wokenFromOurCpu();
+    attention.accessed();
+
+    expect([attention.look(1000), served, new Spinners(spinners, 1).enter()]).toEqual([false, 0, true]);
   });
 
   it('is not given where there is no page, or no CPU for it', () => {

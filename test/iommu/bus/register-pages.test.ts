@@ -14,6 +14,7 @@ import {
   SERVING,
 } from '../../../iommu/abi/register-page.ts';
 import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../../../iommu/bus/register-pages.ts';
+import type { WaitedWord } from '../../../platform/libc/futex.ts';
 import type { MailboxHandler } from '../../../platform/mailbox.ts';
 import { newPart, within } from '../../../platform/shared.ts';
 
@@ -169,6 +170,16 @@ describe('a register page', () => {
 
     expect(load(0, 8, 4)).toBe(9);
     expect(bell!.words[bell!.index]).toBe(bell!.seen + 1);
+  });
+
+  it('knows the CPU that the bell was rung from', () => {
+    const bells = worker.fallAsleep();
+    const [{ words, index }] = bells as [WaitedWord];
+    words[index - RegisterPage.word.bell + RegisterPage.word.cpu] = 3;
+    expect(worker.rangFrom(3, bells)).toBe(false);
+    words[index]!++;
+
+    expect([worker.rangFrom(3, bells), worker.rangFrom(2, bells)]).toEqual([true, false]);
   });
 
   it('has no bell when it is taken away', () => {

@@ -10,8 +10,10 @@ import {
   TRAPPED_CALLS,
 } from '../../../../iommu/kernel/core/attention.ts';
 import { countWake } from '../../../../iommu/kernel/core/wakes.ts';
+import { leaveCpu } from '../../../../platform/libc/cpu.ts';
 
 vi.mock('node:os', () => ({ availableParallelism: vi.fn(() => 2) }));
+vi.mock('../../../../platform/libc/cpu.ts');
 
 /** A door at which so many calls come, one a look. */
 class TestDoor implements Door {
@@ -19,6 +21,7 @@ class TestDoor implements Door {
   calls = 0;
   looks = 0;
   attentive = false;
+  waitsForOurCpu?: () => boolean;
 
   /** Called at each call. */
   serves: () => Served = () => 'done';
@@ -207,6 +210,59 @@ describe('attention', () => {
 
     // one burst is skipped after the first miss, three after the second, seven after the third
     expect(attended.map(Number).join('')).toBe('010010000100');
+  });
+
+  it('leaves the CPU to a client that waits for it, and looks', async () => {
+    vi.mocked(leaveCpu).mockReturnValue(true);
+    door.waitsForOurCpu = () => true;
+    let looksWhenLeft = -1;
+    vi.mocked(leaveCpu).mockImplementationOnce(() => {
+      looksWhenLeft = door.looks;
+      return true;
+    });
+    door.calls = 1;
+    callBySocket();
+    callBySocket();
+    await untilUnattended();
+
+    expect([looksWhenLeft, door.calls]).toEqual([0, 0]);
+  });
+
+  it('stays where the client waits for another CPU, or is not known to wait', async () => {
+    vi.mocked(leaveCpu).mockClear();
+    door.waitsForOurCpu = () => false;
+    callBySocket();
+    callBySocket();
+    await untilUnattended();
+    delete door.waitsForOurCpu;
+    for (let call = 0; call < 3; call++) callBySocket();
+    await untilUnattended();
+
+    expect(leaveCpu).not.toHaveBeenCalled();
+  });
+
+  it('does not look for a client that waits for this CPU, where there is no other', async () => {
+    vi.mocked(leaveCpu).mockReturnValue(false);
+    door.waitsForOurCpu = () => true;
+    callBySocket();
+    callBySocket();
+    await nextRound();
+
+    expect([door.looks, door.attentive]).toEqual([0, false]);
+  });
+
+  it('leaves fewer and fewer CPUs where the client does not come all the same', async () => {
+    vi.mocked(leaveCpu).mockClear();
+    vi.mocked(leaveCpu).mockReturnValue(true);
+    for (let one = 0; one < 12; one++) {
+      const newcomer = new TestDoor();
+      newcomer.waitsForOurCpu = () => true;
+      callBySocket(newcomer);
+      callBySocket(newcomer);
+      while (newcomer.attentive) await nextRound();
+    }
+
+    expect(leaveCpu).toHaveBeenCalledTimes(3); // for the first, the third and the seventh of them
   });
 
   it('is for no more doors than there are other CPUs', () => {

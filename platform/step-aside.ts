@@ -8,7 +8,7 @@
 import { Backoff } from './backoff.ts';
 import { leaveCpu } from './libc/cpu.ts';
 
-const MOST_SKIPPED = 15;
+const MOST_SKIPPED = 3;
 
 export class StepAside {
   readonly #backoff = new Backoff(MOST_SKIPPED);

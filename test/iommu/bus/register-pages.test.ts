@@ -172,6 +172,14 @@ describe('a register page', () => {
     expect(bell!.words[bell!.index]).toBe(bell!.seen + 1);
   });
 
+  it('says from which CPU it rings', () => {
+    words[RegisterPage.word.cpu] = -1;
+    worker.fallAsleep();
+    client.store(0, 0, 4, 9, 0);
+
+    expect(words[RegisterPage.word.cpu]).toBeGreaterThanOrEqual(0);
+  });
+
   it('knows the CPU that the bell was rung from', () => {
     const bells = worker.fallAsleep();
     const [{ words, index }] = bells as [WaitedWord];

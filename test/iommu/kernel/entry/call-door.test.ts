@@ -1,0 +1,32 @@
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { OWN_CALLS } from '../../../../iommu/kernel/core/attention.ts';
+import type { Channel } from '../../../../iommu/kernel/entry/channel.ts';
+import { newPart } from '../../../../platform/shared.ts';
+
+vi.mock('../../../../platform/libc/cpu.ts', () => ({ currentCpu: () => 2 }));
+vi.mock('../../../../platform/process-status.ts', () => ({ cpuWanted: vi.fn() }));
+vi.resetModules(); // other tests of this worker have loaded them
+const { cpuWanted } = await import('../../../../platform/process-status.ts');
+const { CallDoor } = await import('../../../../iommu/kernel/entry/call-door.ts');
+
+/** As far as the door looks at it here. */
+const channel = { task: { pid: 7, tid: 8 } } as unknown as Channel;
+
+let door: InstanceType<typeof CallDoor>;
+beforeEach(() => {
+  door = new CallDoor({ part: newPart(8192), release: () => {} }, channel, OWN_CALLS, (work) => work());
+});
+
+describe('the door of a call page', () => {
+  it.each([
+    ['waits for our CPU', 2, true],
+    ['runs or waits elsewhere', 0, false],
+    ['sleeps', undefined, false],
+  ])('knows whether its thread %s', (_, cpu, waits) => {
+    vi.mocked(cpuWanted).mockReturnValue(cpu);
+
+    expect(door.waitsForOurCpu()).toBe(waits);
+    expect(cpuWanted).toHaveBeenLastCalledWith(7, 8);
+  });
+});

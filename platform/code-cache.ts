@@ -11,10 +11,11 @@
  *   the program's length, and would run what it once compiled in place of a program that has been
  *   changed. `NAME--no-rehash-snapshot.cache` is the one under that option.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Script } from 'node:vm';
 
-type Program = (require: NodeJS.Require, module: NodeJS.Module, filename: string) => void;
+/** `require` loads what the program requires. */
+export type Program = (require: (name: string) => unknown, module: NodeJS.Module, filename: string) => void;
 
 /**
  * Runs a bundle as the module of its starter. `options` are this process' V8 options.
@@ -32,10 +33,11 @@ export class Bundle {
   readonly code: Buffer;
   readonly #path: string;
 
-  constructor(starter: string, options: readonly string[]) {
+  /** `path`: of the program, where it is no bundle that a starter starts. */
+  constructor(starter: string, options: readonly string[], path = starter.replace(/\.cjs$/, '.code.cjs')) {
     const stem = starter.slice(0, -'.cjs'.length);
     this.cachePath = `${stem}${options.join('')}.cache`;
-    this.#path = `${stem}.code.cjs`;
+    this.#path = path;
     this.code = readFileSync(this.#path);
   }
 
@@ -49,6 +51,13 @@ export class Bundle {
       return undefined; // ENOENT: other options, or nothing was written
     }
     return cache.subarray(0, length).equals(this.code) ? cache.subarray(length) : undefined;
+  }
+
+  /** Keeps what V8 has made. Somebody may read it meanwhile, so the file is replaced atomically. */
+  keep(made: Uint8Array): void {
+    const fresh = `${this.cachePath}.${process.pid}`;
+    writeFileSync(fresh, Buffer.concat([this.code, made]));
+    renameSync(fresh, this.cachePath);
   }
 
   /** A bundle is ASCII (build.mjs), so that V8 keeps one byte of it a character. */

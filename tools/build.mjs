@@ -36,6 +36,8 @@ function entryPoints() {
     'with-fault-handler': 'tools/with/faults/main.ts',
     'code-cache': 'platform/code-cache.ts',
     'write-code-cache': 'tools/write-code-cache.ts',
+    'record-calls': 'tools/record-calls/main.ts',
+    'record-successor': 'tools/record-calls/successor.ts',
   };
   for (const layer of LAYERS) {
     for (const name of readdirSync(join(root, layer), { recursive: true })) {
@@ -98,7 +100,10 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
  * can start it with what V8 has compiled of it (platform/code-cache.ts). Those without a cache are
  * small, or are for a snapshot of the heap, which has the compiled code itself.
  */
-const PLAIN = ['livevmm', 'code-cache', 'write-code-cache', 'vmm-snapshot', 'vmm-build-snapshot', 'bare-exec'];
+const PLAIN = [
+  ...['livevmm', 'code-cache', 'write-code-cache', 'record-calls', 'record-successor'],
+  ...['vmm-snapshot', 'vmm-build-snapshot', 'bare-exec'],
+];
 /** A package's user imports the client, and piscina imports a task. */
 const isEsm = (name) => name === 'client' || name.endsWith('.task');
 const isCached = (name) => !isEsm(name) && !PLAIN.includes(name);
@@ -164,7 +169,7 @@ outputFiles.push({ path: join(dist, 'build.json'), contents: facts });
 // `livevmm conform --through-syscalls` builds it where it runs.
 const nativeClient = readFileSync(join(root, 'tools/conform/native/client.c'));
 outputFiles.push({ path: join(dist, 'conform-native-client.c'), contents: nativeClient });
-const built = new Set(outputFiles.map((file) => basename(file.path)));
+const built = new Set([...outputFiles.map((file) => basename(file.path)), 'vmm-snapshot--no-rehash-snapshot.cache']);
 for (const { names, options } of caches) for (const name of names) built.add(`${name}${options.join('')}.cache`);
 for (const name of readdirSync(dist)) {
   if (/\.([cm]js|cache)$/.test(name) && !built.has(name)) rmSync(join(dist, name));
@@ -184,3 +189,9 @@ for (const { names, options } of caches) {
   // 9: this node does not know the option, and compiles these bundles itself
   if (status !== 0 && status !== 9) throw new Error(`code caches: ${stderr}`);
 }
+
+// A build without the record is whole, and its updates are slower.
+const recorder = ['--no-rehash-snapshot', join(dist, 'record-calls.cjs')];
+const { status, stderr } = spawnSync(process.execPath, recorder, { encoding: 'utf8', timeout: 120_000 });
+if (status !== 0 && status !== 9)
+  process.stderr.write(`build: no record of what an update calls: ${stderr.trim() || 'no answer'}\n`);

@@ -2,7 +2,6 @@
  * `write-code-cache [OPTION]… -- STARTER…`: writes what V8 makes of these bundles under these
  * options (platform/code-cache.ts). The build runs it under the same options.
  */
-import { renameSync, writeFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 
 import { Bundle } from '../platform/code-cache.ts';
@@ -18,17 +17,10 @@ function compiled(bundle: Bundle): Buffer {
   return script.createCachedData();
 }
 
-/** Somebody may start the bundle meanwhile, so the file is replaced atomically. */
-function write({ cachePath, code }: Bundle, made: Buffer): void {
-  const fresh = `${cachePath}.${process.pid}`;
-  writeFileSync(fresh, Buffer.concat([code, made]));
-  renameSync(fresh, cachePath);
-}
-
 const words = process.argv.slice(2);
 const end = words.indexOf('--');
 for (const starter of words.slice(end + 1)) {
   const bundle = new Bundle(starter, words.slice(0, end));
   const kept = bundle.kept();
-  if (!kept || bundle.script(kept).cachedDataRejected) write(bundle, compiled(bundle));
+  if (!kept || bundle.script(kept).cachedDataRejected) bundle.keep(compiled(bundle));
 }

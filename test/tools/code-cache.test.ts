@@ -11,13 +11,14 @@ import { programPath } from '../../tools/launch/programs.ts';
 const dist = dirname(programPath('vmm'));
 const ACCEPTED = `
   const { Bundle } = require(process.argv[1]);
-  const [, , starter, ...options] = process.argv;
-  const bundle = new Bundle(starter, options);
+  const [, , starter, code, ...options] = process.argv;
+  const bundle = new Bundle(starter, options, code);
   console.log(bundle.script(bundle.kept()).cachedDataRejected === false);`;
 
 /** Whether a node under these options takes what is kept of the bundle for them. */
-function accepted(name: string, options: readonly string[]): unknown {
-  const words = ['--eval', ACCEPTED, '--', join(dist, 'code-cache.cjs'), join(dist, `${name}.cjs`), ...options];
+function accepted(name: string, options: readonly string[], code = `${name}.code.cjs`): unknown {
+  const files = ['code-cache.cjs', `${name}.cjs`, code].map((file) => join(dist, file));
+  const words = ['--eval', ACCEPTED, '--', ...files, ...options];
   return JSON.parse(execFileSync(process.execPath, [...options, ...words], { encoding: 'utf8' }));
 }
 
@@ -28,6 +29,10 @@ it.each([
   ['iommu-kernel-worker', []],
 ])('%s starts from its code cache under %j', (name, options) => {
   expect(accepted(name, options)).toBe(true);
+});
+
+it('the program of the snapshot has a record of what an update calls', () => {
+  expect(accepted('vmm-snapshot', [KEEP_HASHES], 'vmm-snapshot.cjs')).toBe(true);
 });
 
 it('every program and thread has one, but those that are small', () => {

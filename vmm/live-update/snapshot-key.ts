@@ -1,21 +1,24 @@
 /** Which snapshots are the same: those that one build makes, in one place, under one node. */
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 
 import { koffiAddon } from '../../platform/libc/koffi.ts';
 import { nodeEnv } from '../../platform/node-env.ts';
+import { KEEP_HASHES } from '../../platform/v8-options.ts';
 import { nodeOptions } from './node-options.ts';
 
 /** The program that makes a snapshot, and the bundle that the snapshot holds. */
 export const BUILDER = 'vmm-build-snapshot.cjs';
 const BUNDLE = 'vmm-snapshot.cjs';
+/** Which of its functions are compiled; a build may lack it. */
+const RECORD = `vmm-snapshot${KEEP_HASHES}.cache`;
 
 /**
  * A hash of all that a snapshot depends on, in hexadecimal digits:
  *
- * - The contents of the two files it is made of, and their folder. A snapshot remembers the paths
+ * - The contents of the files it is made of, and their folder. A snapshot remembers the paths
  *   of the thread entries beside it, and of koffi.
  * - The node binary, by device, inode, size, mtime and ctime. Its content is 100 MB. Whoever
  *   changes it changes its ctime, which no system call sets. A script that stands in for node may
@@ -36,6 +39,7 @@ export function snapshotKey(node: string, entry: string): string {
   };
   const hash = createHash('sha256').update(JSON.stringify(facts));
   for (const name of [BUILDER, BUNDLE]) hash.update('\0').update(readFileSync(join(folder, name)));
+  if (existsSync(join(folder, RECORD))) hash.update('\0').update(readFileSync(join(folder, RECORD)));
   return hash.digest('hex');
 }
 

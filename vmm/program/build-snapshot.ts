@@ -1,19 +1,18 @@
 /**
  * Makes a snapshot of snapshot.ts, the bundle beside this one: `node --snapshot-blob FILE
- * --build-snapshot vmm-build-snapshot.cjs`. Every function in it is compiled, although nothing has
- * called it. That saves half of the work after the successor's first line.
+ * --build-snapshot vmm-build-snapshot.cjs`. Compiled in it are the functions that a successor has
+ * called until its guest had threads: the build has recorded them (tools/record-calls). With all
+ * functions compiled, the snapshot would take longer to load than those few take to compile; with
+ * none, the pause would compile them. Where nothing is recorded, for this node or of this program,
+ * functions are compiled when they are first called.
  */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
-import { Script } from 'node:vm';
+
+import { Bundle, type Program } from '../../platform/code-cache.ts';
+import { KEEP_HASHES } from '../../platform/v8-options.ts';
 
 const path = fileURLToPath(new URL('./vmm-snapshot.cjs', import.meta.url));
-const text = readFileSync(path, 'latin1').replace(/^#!.*/, '');
-
-setFlagsFromString('--no-lazy');
-const script = new Script(`(function (require, __filename) {${text}\n})`, { filename: path });
-setFlagsFromString('--lazy'); // node takes a snapshot only under the flags that it was made under
-
-const program = script.runInThisContext() as (require: NodeJS.Require, filename: string) => void;
-program(require, path); // `require` is the one that only a snapshot's main script has
+const bundle = new Bundle(path, [KEEP_HASHES], path);
+const program = bundle.script(bundle.kept()).runInThisContext() as Program;
+const module = {} as NodeJS.Module; // a snapshot's main script is none, and the program exports nothing
+program(require, module, path); // `require` is the one that only such a script has

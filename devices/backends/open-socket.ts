@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 
 import { SysError } from '../../platform/errno.ts';
 import { setNonBlocking } from '../../platform/libc/fd.ts';
+import { checkLength } from '../../platform/socket-folder.ts';
 import { openDatagram } from '../../platform/unix-datagram.ts';
 import { listenUnix } from '../../platform/unix-listener.ts';
 import type { SocketEnd } from './chardev-option.ts';
@@ -18,14 +19,24 @@ export interface DatagramEnds {
   readonly remote: string;
 }
 
-/** Errors of openDatagram. */
+/** Errors of openDatagram; nobody need be at `remote` yet. */
 export const openWire = ({ local, remote }: DatagramEnds, option: string): DatagramDescription =>
-  ofOption(option, () => ({ fd: openDatagram(local), local, remote }));
+  ofOption(option, () => {
+    checkLength(remote);
+    return { fd: openDatagram(local), local, remote };
+  });
 
-/** Of a server, listens; errors of listenUnix. */
+/**
+ * Of a server, listens; errors of listenUnix. Of a client, ENAMETOOLONG: it connects later, and to a
+ * path that is too long nobody ever could.
+ */
 export function openEnd({ path, server, reconnectMs }: SocketEnd, option: string): ListenerDescription {
-  if (!server) return { fd: null, path: resolve(path), reconnectMs };
   return ofOption(option, () => {
+    if (!server) {
+      const whole = resolve(path);
+      checkLength(whole);
+      return { fd: null, path: whole, reconnectMs };
+    }
     const fd = listenUnix(path);
     setNonBlocking(fd);
     return { fd, path, reconnectMs };

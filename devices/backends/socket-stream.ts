@@ -11,7 +11,7 @@ import { SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';
 import { EPOLLET, epollArm } from '../../platform/libc/epoll.ts';
 import { close } from '../../platform/libc/fd.ts';
-import { POLLIN, POLLOUT } from '../../platform/libc/poll.ts';
+import { POLLIN, POLLOUT, POLLRDHUP, poll } from '../../platform/libc/poll.ts';
 import { acceptNow, connectUnixNow, peekNow, receiveNow, sendNow } from '../../platform/libc/unix-socket.ts';
 import { defineSection, type StateOf } from '../../platform/section.ts';
 import { bytes, integer, list, nullable, object, type Shaped, text } from '../../platform/shape.ts';
@@ -45,6 +45,9 @@ export type StreamState = StreamsState['streams'][number];
 /** While so many bytes wait here, there is no room. */
 const HIGH_WATER = 65_536;
 const NOTHING = new Uint8Array();
+
+/** The other side sends nothing more; what it has sent may still wait here. */
+const hasEnded = (connection: number): boolean => poll([{ fd: connection, events: POLLRDHUP }], 0) !== undefined;
 
 const nowMs = (): number => monotonicNs() / 1e6;
 
@@ -98,12 +101,19 @@ export class SocketStream implements ByteStream {
     }
   }
 
-  /** The next bytes, which stay there; 0: there are not so many now. */
+  /**
+   * The next bytes, which stay there; 0: there are not so many now. If there never will be, because
+   * the other side has ended in the midst of them, the connection ends.
+   */
   peek(into: Uint8Array): number {
     if (this.#connection === undefined) return 0;
     const count = peekNow(this.#connection, into);
-    if (count === 'closed') this.hangUp();
-    return count === into.length ? count : 0;
+    if (count === into.length) return count;
+    if (count === 0 || (count !== 'closed' && !hasEnded(this.#connection))) return 0;
+    // they may have come between the look at them and the look for the end
+    if (peekNow(this.#connection, into) === into.length) return into.length;
+    this.hangUp();
+    return 0;
   }
 
   read(into: Uint8Array): number {

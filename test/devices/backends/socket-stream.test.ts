@@ -113,6 +113,29 @@ describe('a stream to whoever connects to a socket', () => {
   });
 });
 
+describe('bytes that are wanted as a whole', () => {
+  it('stay there until all have come, and come though the client has ended since', () => {
+    const client = connect();
+    stream.update();
+    sendAll(client, Buffer.from('abc'));
+    expect([stream.peek(new Uint8Array(4)), stream.save().connection]).toEqual([0, expect.any(Number)]);
+    sendAll(client, Buffer.from('d'));
+    hangUp(client);
+    expect([stream.peek(new Uint8Array(4)), read(stream)]).toEqual([4, 'abcd']);
+  });
+
+  it('end the connection of a client that has ended in the midst of them, so that the next one has its turn', () => {
+    const [first, second] = [connect(), connect()];
+    stream.update();
+    sendAll(first, Buffer.from('abc'));
+    hangUp(first);
+    expect([stream.peek(new Uint8Array(4)), stream.save().connection]).toEqual([0, null]);
+    stream.update();
+    sendAll(second, Buffer.from('next'));
+    expect(stream.peek(new Uint8Array(4))).toBe(4);
+  });
+});
+
 describe("the UART's line to a socket", () => {
   it('takes as much input as there is room for, and then wants another look', () => {
     const input = new ConsoleInput(wholeOf(new SharedArrayBuffer(CONSOLE_INPUT_BYTES)));

@@ -188,6 +188,7 @@ export function coldBody({ places, journaled, hot }: ColdOptions): Body {
     code.i32(why).set(WHY);
     e.branch(op.br, label);
   };
+  e.enter();
   e.word(op.i32Load, JUMPS).set(CONTEXT_AT).get(LEFT_LOCAL).set(SINCE);
   e.word(op.i64Load, PC_BITS).set(TARGET);
   heatPlace(e).set(HEAT_AT);
@@ -258,7 +259,8 @@ function fetchPage(e: ColdEmitter, step: () => void): void {
   tlbSlot(e);
   code.memory(op.i64Load, tlb).get(TARGET).i64(-4096).ops(op.i64And, op.i64Ne);
   e.open(op.if);
-  code.get(TARGET).byte(op.f64ConvertI64S).i32(FETCH).i32(2).byte(op.call).unsigned(FILL).byte(op.i32Eqz);
+  code.get(TARGET).byte(op.f64ConvertI64S).i32(FETCH).i32(2);
+  e.call(FILL).byte(op.i32Eqz);
   e.open(op.if);
   step();
   e.close();
@@ -293,7 +295,8 @@ function decodePresent(e: ColdEmitter): void {
     .set(ENTRY_AT);
   e.decoded(op.i32Load, 0).get(WORD).byte(op.i32Ne);
   e.open(op.if);
-  code.get(WORD).get(ENTRY_AT).byte(op.call).unsigned(DECODE);
+  code.get(WORD).get(ENTRY_AT);
+  e.call(DECODE);
   e.close();
 }
 
@@ -320,7 +323,8 @@ function emitCase(e: ColdEmitter, d: Decoded, jump: number): boolean {
     e.branch(op.br, jump);
     return true;
   } else if (CSRS[id]) {
-    code.get(WORD).byte(op.call).unsigned(CSR).byte(op.i32Eqz);
+    code.get(WORD);
+    e.call(CSR).byte(op.i32Eqz);
     e.stepIf();
   } else if (INTEGER[id]) {
     INTEGER[id](e, d);

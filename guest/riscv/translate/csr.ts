@@ -51,7 +51,8 @@ const quiet = (e: Emitter, { word, rd, rs1 }: Decoded): void => {
     e.get(rs1);
     e.endStore(op.i64Store, X + 8 * rs1);
   }
-  e.code.i32(word).byte(op.call).unsigned(CSR).byte(op.i32Eqz);
+  e.code.i32(word);
+  e.call(CSR).byte(op.i32Eqz);
   e.stepIf();
   if (rd === 0) return;
   e.word(op.i64Load, X + 8 * rd);

@@ -1,4 +1,5 @@
 /** What the emitters of all kinds of instructions use: registers, and the ways out of a region. */
+import { HartJournal } from '../journal-layout.ts';
 import type { Decoded } from './fields.ts';
 import { registersOf } from './registers.ts';
 import { Code, F64, I32, I64, op, type ValueType } from './wasm.ts';
@@ -58,7 +59,7 @@ export const WHY = 8; // i32
 const STOP = 9;
 const OFFSET_SHIFT = 12;
 const REST_MASK = (1 << OFFSET_SHIFT) - 1;
-/** i32: the journal's head before the present entry, and where that lies, from the first one. */
+/** i32: the journal's head, as it is in memory, and where an entry lies, from the first one. */
 export const HEAD = 10;
 export const ENTRY_PLACE = 11;
 export const D0 = 12; // f64
@@ -106,9 +107,25 @@ export class Emitter {
     ];
   }
 
-  /** Loads the registers that the region uses. */
+  /** Loads the registers that the region uses, and the journal's head. */
   enter(): void {
+    this.#loadHead();
     for (const [register, local] of this.#local) this.word(op.i64Load, X + 8 * register).set(local);
+  }
+
+  /** Calls an imported function, which may write into the journal. */
+  call(imported: number): Code {
+    this.code.byte(op.call).unsigned(imported);
+    this.#loadHead();
+    return this.code;
+  }
+
+  #loadHead(): void {
+    if (!this.context.journaled) return;
+    this.code
+      .i32(0)
+      .memory(op.i32Load, this.places.journal + HartJournal.offset.head)
+      .set(HEAD);
   }
 
   /** Stores the registers that the region writes. */

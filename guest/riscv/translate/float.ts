@@ -51,7 +51,8 @@ const byInterpreter: Emit = (e, d) => {
     e.get(d.rs1);
     e.endStore(op.i64Store, X + 8 * d.rs1);
   }
-  e.code.i32(d.word).byte(op.call).unsigned(FLOAT).byte(op.i32Eqz);
+  e.code.i32(d.word);
+  e.call(FLOAT).byte(op.i32Eqz);
   e.stepIf();
   if (floatWritesX(name) && d.rd !== 0) {
     e.word(op.i64Load, X + 8 * d.rd);

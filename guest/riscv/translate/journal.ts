@@ -21,11 +21,7 @@ import { type Code, op } from './wasm.ts';
 export function announce(e: Emitter, size: number, old: () => Code, value: () => Code): void {
   const { code, places } = e;
   const entries = places.journal + HartJournal.size;
-  code
-    .i32(0)
-    .memory(op.i32Load, places.journal + HartJournal.offset.head)
-    .tee(HEAD);
-  code.i32(COUNT_MASK).byte(op.i32And).i32(ENTRY_BYTES).byte(op.i32Mul).tee(ENTRY_PLACE).get(E);
+  code.get(HEAD).i32(COUNT_MASK).byte(op.i32And).i32(ENTRY_BYTES).byte(op.i32Mul).tee(ENTRY_PLACE).get(E);
   if (e.context.paged) code.i32(places.ram.offset).byte(op.i32Sub); // now an offset in RAM
   code.memory(op.i32Store, entries + 4 * AT);
   code
@@ -36,13 +32,14 @@ export function announce(e: Emitter, size: number, old: () => Code, value: () =>
   old().memory(op.i64Store, entries + 4 * OLD);
   code.get(ENTRY_PLACE);
   value().memory(op.i64Store, entries + 4 * NEW);
-  storeHead(e, () => code.get(HEAD).i32(1).byte(op.i32Add));
+  storeHead(e, op.i32Add);
 }
 
 /** The store that was announced last is not made: another thread has changed the memory. */
-export const withdraw = (e: Emitter): void => storeHead(e, () => e.code.get(HEAD));
+export const withdraw = (e: Emitter): void => storeHead(e, op.i32Sub);
 
-function storeHead({ code, places }: Emitter, head: () => Code): void {
-  code.i32(0);
-  head().memory(op.i32Store, places.journal + HartJournal.offset.head);
+/** One entry more or less. */
+function storeHead({ code, places }: Emitter, count: typeof op.i32Add | typeof op.i32Sub): void {
+  code.i32(0).get(HEAD).i32(1).byte(count).tee(HEAD);
+  code.memory(op.i32Store, places.journal + HartJournal.offset.head);
 }

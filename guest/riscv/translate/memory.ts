@@ -60,7 +60,8 @@ export function place(e: Emitter, { rs1, imm }: Pick<Decoded, 'rs1' | 'imm'>, si
   if (size > 1) e.code.i64(size - 1).byte(op.i64Add);
   e.code.i64(PAGE).ops(op.i64And, op.i64Ne);
   e.open(op.if);
-  e.code.get(A).byte(op.f64ConvertI64S).i32(kind).i32(size).byte(op.call).unsigned(FILL).byte(op.i32Eqz);
+  e.code.get(A).byte(op.f64ConvertI64S).i32(kind).i32(size);
+  e.call(FILL).byte(op.i32Eqz);
   e.stepIf();
   e.close();
   e.code

@@ -354,6 +354,13 @@ const mutants: readonly Mutant[] = [
   },
 ];
 
+/** Where an entry gets its values. */
+const WHOLE = `  code.get(ENTRY_PLACE);
+  old().memory(op.i64Store, entries + 4 * OLD);
+  code.get(ENTRY_PLACE);
+  value().memory(op.i64Store, entries + 4 * NEW);
+`;
+
 const translatedMutants: readonly Mutant[] = [
   {
     name: 'store-before-its-entry',
@@ -367,8 +374,8 @@ const translatedMutants: readonly Mutant[] = [
   {
     name: 'entry-counted-before-it-is-whole',
     file: 'guest/riscv/translate/journal.ts',
-    find: '  code.get(ENTRY_PLACE);\n  old()',
-    replace: '  storeHead(e, () => code.get(HEAD).i32(1).byte(op.i32Add));\n  code.get(ENTRY_PLACE);\n  old()',
+    find: `${WHOLE}  storeHead(e, op.i32Add);\n`,
+    replace: `storeHead(e, op.i32Add);\n${WHOLE}`,
   },
   {
     name: 'amo-without-an-entry',

@@ -60,7 +60,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --persist tables|container    with --pkernfs: what outlives the kernel; container: no MAP_DMA is made again (default tables)
   --peer-bars memory|all        which BARs of each other passed-through devices reach by DMA: of memory (default), or of registers, too
   -S                            the guest waits for 'cont' from the monitor
-  --no-reboot                   a reset by the guest ends it
+  --no-reboot                   a reset by the guest, or 'system_reset', ends it
   --qmp PATH                    monitor socket (default: in $XDG_RUNTIME_DIR/livevmm)
   --guardian always|update      when a second process stands by that takes the guest over if this one dies: while an update is under
                                 way (default), or always. That makes the guest slower: its state is published all the time

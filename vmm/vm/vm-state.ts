@@ -68,7 +68,7 @@ const VM_OPTIONS = object(
     lifeline: fd,
     /** The guest waits for `cont` after power-on (-S). */
     stopped: oneOf('on'),
-    /** A reset by the guest ends the VM (-no-reboot). */
+    /** A reset ends the VM (-no-reboot). */
     noReboot: oneOf('on'),
     /** A guardian stands by all the time; absent: only while an update is under way. */
     guardian: oneOf('always'),

@@ -122,10 +122,15 @@ export class Vm {
     });
   }
 
-  /** QMP system_reset. */
+  /** QMP system_reset. With -no-reboot it ends the VM, as in QEMU (qemu_system_reset_request). */
   systemReset(): Promise<void> {
     return this.change(async () => {
-      this.#emit({ event: 'RESET', data: { guest: false, reason: 'host-qmp-system-reset' } });
+      const reason = 'host-qmp-system-reset';
+      if (this.parts.options.noReboot) {
+        this.shutdown(0, reason);
+        return;
+      }
+      this.#emit({ event: 'RESET', data: { guest: false, reason } });
       this.parts.host?.takeFailures();
       if (this.#runState === 'internal-error') this.#runState = 'prelaunch';
       await this.#reset();

@@ -110,6 +110,19 @@ describe('vmm', () => {
     }
   });
 
+  it.each([{ before: [] }, { before: ['-S'] }])(
+    'ends with -no-reboot by system_reset, after $before',
+    async (given) => {
+      vmm = new VmmProcess('demo', '-no-reboot', ...given.before);
+      const qmp = await vmm.monitor();
+      const shutdown = qmp.nextEvent(({ event }) => event === 'SHUTDOWN', UPDATE_MS);
+      expect(await qmp.execute('system_reset')).toEqual({});
+      expect((await shutdown).data).toEqual({ guest: false, reason: 'host-qmp-system-reset' });
+      expect(await vmm.exited).toEqual([0, null]);
+      qmp.close();
+    },
+  );
+
   it.each([
     { signal: 'SIGTERM', status: 143 },
     { signal: 'SIGINT', status: 130 },

@@ -31,6 +31,8 @@ export class Attention {
   #accessed = false;
   /** The client that has woken the worker had the CPU that the worker has now. */
   #sharesCpu = false;
+  /** The last look has served an access. */
+  #found = false;
   /** Accesses have come since the worker began to look. */
   #served = false;
   readonly #aside = new StepAside();
@@ -90,17 +92,19 @@ export class Attention {
   }
 
   #spin(ms: number): boolean {
-    const { serve, rung } = this.#parts;
-    let served = false;
-    const found = lookFor(ms, () => {
-      served = serve();
-      return served || rung();
-    });
-    if (served) {
+    this.#found = false;
+    const looked = lookFor(ms, this.#look);
+    if (this.#found) {
       this.#served = true;
       this.#backoff.found();
       this.#aside.looked(true);
     }
-    return found;
+    return looked;
   }
+
+  // HOT: made once, and not a closure for each access
+  readonly #look = (): boolean => {
+    this.#found = this.#parts.serve();
+    return this.#found || this.#parts.rung();
+  };
 }

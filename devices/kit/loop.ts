@@ -78,7 +78,7 @@ export class DeviceLoop {
       for (;;) {
         const deadline = this.turn();
         if (control.stopping()) return;
-        const sleepMs = (deadline - clock()) / 1e6;
+        const sleepMs = deadline === NEVER ? NEVER : (deadline - clock()) / 1e6; // the clock makes garbage
         if (sleepMs > 0 && this.#attention.look(sleepMs)) continue;
         if (sleepMs > 0) this.#sleep(Math.min(sleepMs, MAX_SLEEP_MS));
       }

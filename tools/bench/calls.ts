@@ -2,12 +2,10 @@
  * Bench of calls into the emulated kernel, beside what two threads of this machine can do: one
  * word handed over and back by threads that spin, and by threads that sleep.
  */
-import { once } from 'node:events';
 import { PAGE_SIZE } from '../../platform/page.ts';
-import { startWorker } from '../../platform/thread.ts';
 import { getApiVersion } from '../../vmm/client/container.ts';
 import { onBenchHost } from './bench-host.ts';
-import { type EchoInput, EchoWords, MOST_SPINS } from './echo/protocol.ts';
+import { withEcho } from './echo/hand-over.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
 /** The register of edu that gives back the complement of what was written. */
@@ -30,32 +28,10 @@ const figures = (what: string, sorted: readonly number[], atMost?: number): Figu
   { what: `${what}, 99 %`, value: sorted[Math.floor(0.99 * sorted.length)]!, unit: 'µs' },
 ];
 
-/** Hands a number to another thread and back: by spinning, or by Atomics.wait and notify. */
-async function floor(spins: boolean): Promise<number[]> {
-  const input: EchoInput = { words: new SharedArrayBuffer(EchoWords.size), spins };
-  const worker = startWorker('tools/bench/echo/worker', input, { name: 'echo' });
-  try {
-    await once(worker, 'message');
-    const words = new Int32Array(input.words);
-    const { question, answer } = EchoWords.word;
-    let number = 0;
-    return times(() => {
-      Atomics.store(words, question, ++number); // pairs with the load in echo/worker.ts
-      if (spins) for (let look = 0; look < MOST_SPINS && Atomics.load(words, answer) !== number; look++);
-      else {
-        Atomics.notify(words, question);
-        Atomics.wait(words, answer, number - 1, 1000); // woken by echo/worker.ts
-      }
-    });
-  } finally {
-    await worker.terminate();
-  }
-}
-
 export async function benchCalls(progress: Progress): Promise<Figure[]> {
   await progress('floors');
-  const spinning = await floor(true);
-  const sleeping = await floor(false);
+  const spinning = await withEcho(true, times);
+  const sleeping = await withEcho(false, times);
   await progress('a host starts');
   const rows = await onBenchHost({ ramBytes: PAGE_SIZE }, async (host) => {
     const { client, container } = host;

@@ -19,6 +19,7 @@ import { KernelClient } from '../../vmm/client/kernel-client.ts';
 import { CommandError } from '../cli/command.ts';
 import { HostProcess } from '../launch/host.ts';
 import { onBenchHost } from './bench-host.ts';
+import { withEcho } from './echo/hand-over.ts';
 import { type Figure, median, type Progress } from './result.ts';
 import type { SleeperAnswer, SleeperInput, SleeperRequest } from './sleeper/protocol.ts';
 
@@ -70,8 +71,8 @@ async function wakeUs(invalidate: () => void, update: () => void, sleeper: Worke
 }
 
 /**
- * Median microseconds of a call that does nothing, by a thread that has slept for as long as in
- * wakeUs(): two of the wake-up's three ways, and no work.
+ * Median microseconds of a way to another thread and back, by a thread that has slept for as long
+ * as in wakeUs(). A call that does nothing: two of the wake-up's three ways, and no work.
  */
 async function afterSleepUs(call: () => void): Promise<number> {
   const latencies: number[] = [];
@@ -146,13 +147,15 @@ export async function benchMediated(progress: Progress): Promise<Figure[]> {
       () => mapDma(client, container, update),
       sleeper,
     );
-    const floor = await afterSleepUs(() => getApiVersion(client, container));
+    const call = await afterSleepUs(() => getApiVersion(client, container));
+    const threads = await withEcho(false, afterSleepUs);
     return [
       { what: 'an access of mscribe, in copies of 4 KiB', value: access, unit: 'µs', atMost: 15 },
       { what: 'dma_rw of 4 KiB', value: rw, unit: 'µs', atMost: 15 },
       { what: 'pin + unpin of 1 page, two calls', value: pinOne, unit: 'µs' },
       { what: 'pin + unpin of 512 pages, two calls', value: pinMany, unit: 'µs' },
-      { what: 'floor: a call that does nothing, after 10 ms without one', value: floor, unit: 'µs' },
+      { what: 'floor: a call that does nothing, after 10 ms without one', value: call, unit: 'µs' },
+      { what: 'floor: two threads that sleep, after 10 ms without one', value: threads, unit: 'µs' },
       { what: 'MAP VADDR until a blocked access is back', value: wake, unit: 'µs', atMost: 100 },
     ];
   } finally {

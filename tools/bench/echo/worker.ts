@@ -8,9 +8,9 @@ const words = new Int32Array(buffer);
 const { question, answer } = EchoWords.word;
 parentPort!.postMessage('ready');
 for (let seen = 0; ; ) {
-  // Woken by the notify in calls.ts; the bench ends the thread.
+  // Woken by the notify in hand-over.ts; the bench ends the thread.
   if (!spins) Atomics.wait(words, question, seen, 1000);
-  const now = Atomics.load(words, question); // pairs with the store in calls.ts
+  const now = Atomics.load(words, question); // pairs with the store in hand-over.ts
   if (now === seen) continue;
   seen = now;
   Atomics.store(words, answer, now);

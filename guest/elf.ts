@@ -70,14 +70,15 @@ export function checkElf({ segments }: ElfImage, ramSize: number, ramBase: numbe
 
 /**
  * Copies the segments into RAM at [ramBase, ramBase + ram.length). ENOEXEC, with nothing copied, if
- * one does not fit.
+ * one does not fit. `isZero`: RAM has never been written, so its zeros need no writing, which would
+ * take memory for each page.
  */
-export function loadElf(image: ElfImage, ram: Uint8Array, ramBase: number): void {
+export function loadElf(image: ElfImage, ram: Uint8Array, ramBase: number, { isZero = false } = {}): void {
   checkElf(image, ram.length, ramBase);
   for (const { gpa, bytes, memorySize } of image.segments) {
     const at = gpa - ramBase;
     ram.set(bytes, at);
-    ram.fill(0, at + bytes.length, at + memorySize);
+    if (!isZero) ram.fill(0, at + bytes.length, at + memorySize);
   }
 }
 

@@ -181,6 +181,12 @@ describe('loadElf', () => {
     expect([...ram.subarray(0xff, 0x112)]).toEqual([0xff, 1, 2, 3, 4, ...new Array(12).fill(0), 0xff, 0xff]);
   });
 
+  it('clears nothing in RAM that is zero', () => {
+    const ram = new Uint8Array(0x200).fill(0xff); // it shows what is written
+    loadElf(parseElf(executable()), ram, RAM_BASE, { isZero: true });
+    expect([...ram.subarray(0xff, 0x112)]).toEqual([0xff, 1, 2, 3, 4, ...new Array(14).fill(0xff)]);
+  });
+
   it.each([
     ['below', RAM_BASE + 0x101, 0x200],
     ['beyond', RAM_BASE, 0x10f],

@@ -80,9 +80,13 @@ function rngSeed({ icount }: VmOptions): number[] {
   return Array.from(words);
 }
 
-/** Puts everything into RAM; the rest of RAM stays as it is. */
-export function fillRam({ entry, segments, tree }: Pick<GuestImage, 'entry' | 'segments' | 'tree'>, ram: Uint8Array) {
-  loadElf({ entry, segments }, ram, RAM_BASE);
+/** Puts everything into RAM; the rest of RAM stays as it is. `isZero` as in loadElf. */
+export function fillRam(
+  { entry, segments, tree }: Pick<GuestImage, 'entry' | 'segments' | 'tree'>,
+  ram: Uint8Array,
+  how: { readonly isZero?: boolean } = {},
+): void {
+  loadElf({ entry, segments }, ram, RAM_BASE, how);
   ram.set(deviceTree(tree), deviceTreeGpa(ram.length) - RAM_BASE);
 }
 

@@ -95,7 +95,8 @@ export class Vm {
   powerOn(): Promise<void> {
     return this.change(async () => {
       this.parts.interrupts?.request(REQUEST_RUN);
-      await this.#reset();
+      const isZero = this.parts.options.pkernfs === undefined; // a file there may be older than this VM
+      await this.#reset({ isZero });
       if (this.parts.options.stopped) this.#runState = 'prelaunch';
       else await this.#run();
     });
@@ -230,10 +231,10 @@ export class Vm {
     return this.parts.vcpu.run();
   }
 
-  async #reset(): Promise<void> {
+  async #reset({ isZero = false } = {}): Promise<void> {
     this.#stopped = undefined;
     await this.parts.vcpu.reset();
-    this.#fillRam();
+    this.#fillRam({ isZero });
   }
 
   #take(message: VcpuMessage): void {
@@ -327,11 +328,14 @@ export class Vm {
     }).catch(this.#fail);
   }
 
-  /** Fills RAM after a reset. A kernel that cannot be read any more ends the VM. */
-  #fillRam(): void {
+  /**
+   * Fills RAM after a reset. A kernel that cannot be read any more ends the VM. `isZero`: RAM has
+   * never been written.
+   */
+  #fillRam({ isZero = false } = {}): void {
     const { options, ram } = this.parts;
     try {
-      fillRam(readGuest(options), new Uint8Array(ram.buffer, 0, ram.length));
+      fillRam(readGuest(options), new Uint8Array(ram.buffer, 0, ram.length), { isZero });
     } catch (error) {
       this.#fail(error as Error);
     }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -81,6 +81,22 @@ describe('vmm', () => {
     await qmp.execute('cont');
     expect(await vmm.exited).toEqual([0, null]);
     expect(vmm.output).toBe('hello from RV64\n');
+    qmp.close();
+  });
+
+  it('takes memory for what is loaded, not for its zeros; at a reset it clears them', async () => {
+    vmm = new VmmProcess('demo', '-S');
+    const qmp = await vmm.monitor();
+    const open = `/proc/${vmm.pid}/fd`;
+    const ram = readdirSync(open).find((fd) => readlinkSync(join(open, fd)).startsWith('/memfd:guest-ram'))!;
+    expect(statSync(join(open, ram)).blocks * 512).toBeLessThan(2 ** 20);
+    const before = await qmp.execute('x-ram-hash');
+    await qmp.execute('cont');
+    await vmm.prints(/demo/);
+    await qmp.execute('stop');
+    expect(await qmp.execute('x-ram-hash')).not.toEqual(before);
+    await qmp.execute('system_reset');
+    expect(await qmp.execute('x-ram-hash')).toEqual(before);
     qmp.close();
   });
 

@@ -111,10 +111,10 @@ function death({ vm, eventfd }: VmMemory, { effect }: { effect<T>(label: string,
   const states = new Publication(parts.publication);
   const state = states.take();
   assert.ok(state || !states.begun, 'it has run, and nobody knows from what state');
-  const { stores, claims } = state ? readJournal(parts.journal, state.number) : { stores: [], claims: [] };
+  const { claims } = state ? readJournal(parts.journal, state.number) : { claims: [] };
   const ram = new SharedArrayBuffer(PART_BYTES.ram);
   new Uint8Array(ram).set(uint8s(parts.ram));
-  undoStores(stores, ram);
+  if (state) undoStores(parts.journal, state.number, ram);
   const [pending] = pendingInterrupts(parts, 1, { claims });
   const handled = state?.bytes?.[0] ?? 0; // 0 in the state that it was given
   const waits = (pending!.machine[0]! & (1 << IDENTITY)) !== 0 || count > 0;

@@ -58,7 +58,7 @@ export function recover(
   const published = state.bytes ? decodePublished(state.bytes) : { ...AT_BEGIN, ...given() };
   const { reset, machine, interruptFiles, inputTaken, outputSent } = published;
   const journal = readJournal(shared.journal, state.number);
-  undoStores(journal.stores, ram);
+  undoStores(shared.journal, state.number, ram);
 
   const routes = new InterruptRoutes(shared.routes);
   const pending = pendingInterrupts(shared, harts, journal);

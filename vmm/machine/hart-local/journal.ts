@@ -131,41 +131,33 @@ export class Journal implements StoreJournal {
   }
 }
 
-/** A store that was perhaps made: `old` is there again when it is undone. */
-export interface StoreEntry {
-  readonly at: number;
-  readonly size: number;
-  readonly old: bigint;
-  readonly new: bigint;
-}
-
 export interface JournalContent {
-  /** In the order in which they were made. */
-  readonly stores: readonly StoreEntry[];
   /** Each an interruptTarget. */
   readonly claims: readonly number[];
   /** The access that had perhaps begun. */
   readonly access: { readonly kind: AccessKind; readonly gpa: number } | undefined;
 }
 
-/** What the journal of a hart says, whose process is dead, about the time after state `number`. */
-export function readJournal(part: SharedPart, number: number): JournalContent {
-  const words = int32s(part);
-  const head = words[HartJournal.word.head]!;
-  const stores: StoreEntry[] = [];
-  const claims: number[] = [];
-  for (let i = 0; head >>> COUNT_BITS === tagOf(number) && i < (head & COUNT_MASK); i++) {
-    const entry = HartJournal.size / 4 + i * ENTRY_WORDS;
-    const at = words[entry + AT]! >>> 0;
-    const size = words[entry + SIZE]!;
-    if (size === CLAIM) claims.push(at);
-    else stores.push({ at, size, old: valueAt(words, entry + OLD, size), new: valueAt(words, entry + NEW, size) });
-  }
-  const { accessAfter, accessKind, gpaLow, gpaHigh } = HartJournal.word;
-  if (words[accessAfter] !== number) return { stores, claims, access: undefined };
-  const gpa = words[gpaHigh]! * 2 ** 32 + (words[gpaLow]! >>> 0);
-  return { stores, claims, access: { kind: KINDS[words[accessKind]!]!, gpa } };
+/** So many entries came after state `number`. */
+export function entriesAfter(part: SharedPart, number: number): number {
+  const head = int32s(part)[HartJournal.word.head]!;
+  return head >>> COUNT_BITS === tagOf(number) ? head & COUNT_MASK : 0;
 }
 
-const valueAt = (words: Int32Array, at: number, size: number): bigint =>
-  BigInt.asUintN(8 * size, (BigInt(words[at + 1]!) << 32n) | BigInt(words[at]! >>> 0));
+/**
+ * What the journal of a hart says, whose process is dead, about the time after state `number`; its
+ * stores are undone in place (vmm/crew/undo.ts).
+ */
+export function readJournal(part: SharedPart, number: number): JournalContent {
+  const words = int32s(part);
+  const claims: number[] = [];
+  const count = entriesAfter(part, number);
+  for (let i = 0; i < count; i++) {
+    const entry = HartJournal.size / 4 + i * ENTRY_WORDS;
+    if (words[entry + SIZE] === CLAIM) claims.push(words[entry + AT]! >>> 0);
+  }
+  const { accessAfter, accessKind, gpaLow, gpaHigh } = HartJournal.word;
+  if (words[accessAfter] !== number) return { claims, access: undefined };
+  const gpa = words[gpaHigh]! * 2 ** 32 + (words[gpaLow]! >>> 0);
+  return { claims, access: { kind: KINDS[words[accessKind]!]!, gpa } };
+}

@@ -27,8 +27,8 @@ export const openWire = ({ local, remote }: DatagramEnds, option: string): Datag
   });
 
 /**
- * Of a server, listens; errors of listenUnix. Of a client, ENAMETOOLONG: it connects later, and to a
- * path that is too long nobody ever could.
+ * Of a server, listens; errors of listenUnix. Of a client, ENAMETOOLONG: it connects later, and
+ * nobody ever could connect to a path that is too long.
  */
 export function openEnd({ path, server, reconnectMs }: SocketEnd, option: string): ListenerDescription {
   return ofOption(option, () => {

@@ -15,9 +15,10 @@ import { entriesAfter } from '../machine/hart-local/journal.ts';
 export function undoStores(journal: SharedPart, number: number, ram: SharedArrayBuffer): void {
   const [words, longs, bytes] = [int32s(journal), bigUint64s(journal), uint8s(journal)];
   const u8 = new Uint8Array(ram);
-  const u16 = new Uint16Array(ram, 0, ram.byteLength >>> 1);
-  const i32 = new Int32Array(ram, 0, ram.byteLength >>> 2);
-  const u64 = new BigUint64Array(ram, 0, ram.byteLength >>> 3);
+  // no shifts: 4 GiB are 2^32
+  const u16 = new Uint16Array(ram, 0, Math.floor(ram.byteLength / 2));
+  const i32 = new Int32Array(ram, 0, Math.floor(ram.byteLength / 4));
+  const u64 = new BigUint64Array(ram, 0, Math.floor(ram.byteLength / 8));
   for (let i = entriesAfter(journal, number) - 1; i >= 0; i--) {
     const entry = (HartJournal.size + i * ENTRY_BYTES) / 4;
     const at = words[entry + AT]! >>> 0;

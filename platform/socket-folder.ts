@@ -71,4 +71,5 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'there is no such folder',
   EACCES: 'permission denied (EACCES)',
   EPERM: 'permission denied (EPERM)',
+  EPROTOTYPE: 'somebody has a socket of another type there',
 };

@@ -65,5 +65,6 @@ describe('a datagram socket', () => {
     expect(() => openDatagram(at('x'.repeat(120)))).toThrow(code('ENAMETOOLONG'));
     fds.push(bindUnix(at('stream'), 0o600));
     expect(() => openDatagram(at('stream'))).toThrow(code('EPROTOTYPE'));
+    expect(() => openDatagram(at('stream'))).toThrow(`${at('stream')}: somebody has a socket of another type there`);
   });
 });

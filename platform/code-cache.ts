@@ -14,6 +14,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Script } from 'node:vm';
 
+import { KEEP_HASHES } from './v8-options.ts';
+
 /** `require` loads what the program requires. */
 export type Program = (require: (name: string) => unknown, module: NodeJS.Module, filename: string) => void;
 
@@ -27,6 +29,12 @@ export function runBundle(require: NodeJS.Require, module: NodeJS.Module, option
   (bundle.script(bundle.kept()).runInThisContext() as Program)(require, module, module.filename);
 }
 
+/**
+ * The program that a snapshot of the heap is made of (vmm/program/build-snapshot.ts). No starter
+ * starts it. What V8 has made of it is kept as of a bundle, under a snapshot's option.
+ */
+export const snapshotProgram = (path: string): Bundle => new Bundle(path, [KEEP_HASHES], path);
+
 /** The files of the bundle that `starter` starts. */
 export class Bundle {
   readonly cachePath: string;
@@ -39,6 +47,12 @@ export class Bundle {
     this.cachePath = `${stem}${options.join('')}.cache`;
     this.#path = path;
     this.code = readFileSync(this.#path);
+  }
+
+  /** Whether that is kept, and this node takes it. */
+  get isKept(): boolean {
+    const kept = this.kept();
+    return kept !== undefined && this.script(kept).cachedDataRejected === false;
   }
 
   /** What V8 has made of this program; undefined where nothing is kept, or of another program. */

@@ -2,8 +2,8 @@
  * A thread that looks for what its partner does must not have the partner's CPU: the partner would
  * wait for the end of the look. Linux may well wake a thread on the CPU of the one that wakes it,
  * and leave both there while another CPU sleeps. Then the thread that looks goes to another CPU.
- * Whether one is idle nobody can tell; if the partner does not come all the same, the next ones are
- * left where they are, more and more of them.
+ * Nobody can tell whether that CPU is idle. If the partner does not come all the same, the thread
+ * stays where it is at the next looks, at more and more of them.
  */
 import { Backoff } from './backoff.ts';
 import { leaveCpu } from './libc/cpu.ts';

@@ -21,6 +21,5 @@ const words = process.argv.slice(2);
 const end = words.indexOf('--');
 for (const starter of words.slice(end + 1)) {
   const bundle = new Bundle(starter, words.slice(0, end));
-  const kept = bundle.kept();
-  if (!kept || bundle.script(kept).cachedDataRejected) bundle.keep(compiled(bundle));
+  if (!bundle.isKept) bundle.keep(compiled(bundle));
 }

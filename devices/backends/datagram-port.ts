@@ -2,7 +2,6 @@
  * A wire to another process: each Ethernet frame is a datagram, as QEMU's `-netdev dgram` sends
  * it. Frames that nobody has taken wait in the socket, so they outlive an exec.
  */
-
 import { fd } from '../../platform/fd-shape.ts';
 import { receiveDatagram, sendDatagram } from '../../platform/libc/unix-datagram.ts';
 import { unixAddress } from '../../platform/libc/unix-socket.ts';

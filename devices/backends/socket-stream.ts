@@ -5,7 +5,6 @@
  * somebody wants it. While there is no connection, what is written is lost, as on a line without a
  * listener.
  */
-
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';
 import { fd } from '../../platform/fd-shape.ts';

@@ -31,7 +31,6 @@ import { parseProperties } from '../kit/properties.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
 import { type BoardOptions, kvemuGroups, planBoard } from './board-options.ts';
-import { OpenFiles } from './device-files.ts';
 import { DeviceThread } from './device-thread.ts';
 import type { PlannedDevice } from './floor-plan.ts';
 import { buildUnit, type PlannedUnit } from './iommu-units.ts';
@@ -42,6 +41,7 @@ import { HashQueue, hashObjects } from './memory-hash.ts';
 import { MemoryMap } from './memory-map.ts';
 import { NewsThread } from './news/thread.ts';
 import { nextKernel } from './next-kernel.ts';
+import { OpenFiles } from './open-files.ts';
 import { slotOf } from './pci-bus.ts';
 import { reserve } from './reserved-memory.ts';
 

@@ -125,10 +125,10 @@ export interface DeviceType<T extends PropertyTable = PropertyTable, B = unknown
   readonly backend?: BackendKind;
   /**
    * Opens the files behind the device when the board is powered on, once for all its resets; they
-   * are closed at power-off. `backend` is the option of its backend. Errors are one line for the
-   * user.
+   * are closed at power-off. `backend` is the option of its backend, empty without one. Errors are
+   * one line for the user.
    */
-  open?(properties: PropertyValues<T>, backend?: string): OpenedFiles;
+  open?(properties: PropertyValues<T>, backend: string): OpenedFiles;
   /** Makes what is behind the device of its files, on its thread, once for all its resets. */
   attach?(files: DeviceFiles, properties: PropertyValues<T>): B;
   /** Power-off: closes what that has opened since. */

@@ -30,7 +30,6 @@ export const device: DeviceType<typeof PROPERTIES, NinepServer> = {
   backend: 'fsdev',
   defects: ['drop-interrupt'],
   open({ mount_tag: tag }, fsdev) {
-    if (fsdev === undefined) throw einval('virtio-9p: give fsdev=ID');
     if (tag === undefined) throw einval('virtio-9p: give mount_tag=TAG');
     return { fds: [openFsdev(fsdev)] };
   },

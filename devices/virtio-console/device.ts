@@ -1,5 +1,4 @@
 /** virtio-console: a serial line to a UNIX socket of the host (virtio 1.3 §5.3). */
-import { einval } from '../../platform/errno.ts';
 import { parseChardev } from '../backends/chardev-option.ts';
 import { openEnd } from '../backends/open-socket.ts';
 import { SocketStream } from '../backends/socket-stream.ts';
@@ -9,11 +8,6 @@ import { CONSOLE, serialConsole } from '../virtio/console.ts';
 import { VirtioFunction, virtioBar, virtioProperties } from '../virtio/function.ts';
 
 const PROPERTIES = virtioProperties(CONSOLE);
-
-const optionOf = (chardev: string | undefined) => {
-  if (chardev === undefined) throw einval('virtio-console: give chardev=ID');
-  return parseChardev(chardev);
-};
 
 export const device: DeviceType<typeof PROPERTIES, SocketStream> = {
   name: 'virtio-console',
@@ -26,10 +20,10 @@ export const device: DeviceType<typeof PROPERTIES, SocketStream> = {
   backend: 'chardev',
   defects: ['drop-interrupt'],
   open(_, backend) {
-    const { fd, path } = openEnd(optionOf(backend), '-chardev');
+    const { fd, path } = openEnd(parseChardev(backend), '-chardev');
     return fd === null ? { fds: [] } : { fds: [fd], paths: [path] };
   },
-  attach: ({ fds: [fd], backend, news }) => new SocketStream({ ...optionOf(backend), fd: fd ?? null }, news),
+  attach: ({ fds: [fd], backend = '', news }) => new SocketStream({ ...parseChardev(backend), fd: fd ?? null }, news),
   detach: (stream) => stream.hangUp(),
   create: (bus, { msix }, stream) => new VirtioFunction(bus, serialConsole(stream), msix, stream),
 };

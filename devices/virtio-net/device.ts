@@ -32,11 +32,6 @@ interface Wire {
   readonly stream?: SocketStream;
 }
 
-const optionOf = (netdev: string | undefined) => {
-  if (netdev === undefined) throw einval('virtio-net: give netdev=ID');
-  return parseNetdev(netdev);
-};
-
 export const device: DeviceType<typeof PROPERTIES, Wire> = {
   name: 'virtio-net',
   summary: 'a network card whose wire is a UNIX socket',
@@ -48,13 +43,13 @@ export const device: DeviceType<typeof PROPERTIES, Wire> = {
   backend: 'netdev',
   defects: ['drop-interrupt'],
   open(_, backend) {
-    const netdev = optionOf(backend);
+    const netdev = parseNetdev(backend);
     if (netdev.type === 'dgram') return { fds: [openWire(netdev, '-netdev').fd], paths: [netdev.local] };
     const { fd, path } = openEnd(netdev, '-netdev');
     return fd === null ? { fds: [] } : { fds: [fd], paths: [path] };
   },
-  attach({ fds: [fd], backend, news }) {
-    const netdev = optionOf(backend);
+  attach({ fds: [fd], backend = '', news }) {
+    const netdev = parseNetdev(backend);
     if (netdev.type === 'stream') {
       const stream = new SocketStream({ ...netdev, fd: fd ?? null }, news);
       return { port: new FramePort(stream), stream };

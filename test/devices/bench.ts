@@ -2,7 +2,6 @@
  * A test bench for one device: memory, interrupt line, clock and record that a test can look into,
  * and the device behind its config space.
  */
-
 import { CONTROL_BYTES, DeviceControl } from '../../devices/kit/control.ts';
 import type { DeviceFiles, DeviceType, DmaRecord } from '../../devices/kit/device.ts';
 import type { Dma } from '../../devices/kit/dma.ts';

@@ -29,7 +29,7 @@ function mapOf(type: DeviceType) {
   const properties = parseProperties(type.name, type.properties, given);
   const [bar] = type.bars(properties);
   if (bar?.kind !== 'registers' || !bar.registers) throw new Error(`${type.name}: no registers in its first BAR`);
-  const backend = type.backend && BACKENDS[type.backend];
+  const backend = type.backend ? BACKENDS[type.backend] : '';
   const { fds } = type.open?.(properties, backend) ?? { fds: [] };
   const { endpoint } = new Bench(type, {}, { fds, backend }).ready();
   return { ...bar.registers, read: (at: number, size: number) => endpoint.read(bar.index, at, size).lo };

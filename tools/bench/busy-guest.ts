@@ -1,6 +1,6 @@
 /**
- * A guest that says one line, and then counts, stores, speaks or runs through much code for ever.
- * It never sleeps, or does nothing else. And how fast it is.
+ * A guest that says one line, and then for ever counts, stores, speaks, runs through much code, or
+ * sleeps. And how fast it is.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -2,12 +2,12 @@
  * Bench of a stock Linux: from the command to its shell, and QEMU's TCG with the same kernel and
  * initial RAM disk, each with its own firmware; and at rest (linux-at-rest.ts).
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { CommandError } from '../cli/command.ts';
-import { QEMU } from '../demo/qemu/command.ts';
+import { QEMU, qemuVersion } from '../demo/qemu/command.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { programArgv } from '../launch/programs.ts';
 import { benchLinuxAtRest } from './linux-at-rest.ts';
@@ -50,7 +50,7 @@ async function benchBoot({ kernel, options }: LinuxGuest, progress: Progress): P
   const ours = programArgv('vmm', '-machine', 'virt,aia=none', ...guest);
   const serial = ['-nodefaults', '-display', 'none', '-serial', 'stdio', '-monitor', 'none'];
   const qemus = [...QEMU, '-machine', 'virt', ...serial, ...guest];
-  const hasQemu = spawnSync(QEMU[0]!, [...QEMU.slice(1), '--version']).status === 0;
+  const hasQemu = qemuVersion() !== undefined;
   if (!hasQemu) process.stderr.write('livevmm: bench linux: there is no QEMU (LIVEVMM_QEMU_RISCV64)\n');
   const here: number[] = [];
   const there: number[] = [];

@@ -1,5 +1,4 @@
 /** `livevmm host`: the board and its kernel in the foreground. */
-
 import { type Board, startHost } from '../../devices/board/host.ts';
 import { DEFAULT_PROFILE, PEER_MAPPINGS, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { ownerEnded } from '../../platform/lifeline.ts';

@@ -185,7 +185,7 @@ export const run: Command = {
       qmp: { type: 'string' },
       'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
     });
-    oneOf('display', options.display, ['none']); // there is none, -nographic or not
+    oneOf('display', options.display, ['none']); // the guest has no display, also without -nographic
     const { kernel, bios = 'default' } = options;
     if (kernel === undefined && ['default', 'none'].includes(bios))
       throw new UsageError('run: give --kernel FILE, or --bios FILE');

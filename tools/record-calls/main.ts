@@ -7,7 +7,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { Bundle } from '../../platform/code-cache.ts';
+import { snapshotProgram } from '../../platform/code-cache.ts';
 import { KEEP_HASHES } from '../../platform/v8-options.ts';
 import { liveUpdate } from '../clients/live-update.ts';
 import { Machine } from '../launch/machine.ts';
@@ -16,13 +16,8 @@ import { guestPath, programPath } from '../launch/programs.ts';
 
 const DEVICES = ['edu', 'capture'];
 
-/** Whether this node takes the record that there is. */
-function isRecorded(): boolean {
-  const path = join(dirname(programPath('vmm')), 'vmm-snapshot.cjs');
-  const bundle = new Bundle(path, [KEEP_HASHES], path);
-  const kept = bundle.kept();
-  return kept !== undefined && bundle.script(kept).cachedDataRejected === false;
-}
+/** Whether there is a record, and this node takes it. */
+const isRecorded = (): boolean => snapshotProgram(join(dirname(programPath('vmm')), 'vmm-snapshot.cjs')).isKept;
 
 /** A build, and a node that starts it under the option of a snapshot's node. */
 function recorderIn(folder: string): { readonly to: string; readonly node: string } {

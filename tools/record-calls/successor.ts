@@ -9,11 +9,10 @@ import { fileURLToPath } from 'node:url';
 import * as v8 from 'node:v8';
 import * as threads from 'node:worker_threads';
 
-import { Bundle, type Program } from '../../platform/code-cache.ts';
-import { KEEP_HASHES } from '../../platform/v8-options.ts';
+import { type Program, snapshotProgram } from '../../platform/code-cache.ts';
 
 const path = join(dirname(fileURLToPath(import.meta.url)), 'vmm-snapshot.cjs');
-const bundle = new Bundle(path, [KEEP_HASHES], path);
+const bundle = snapshotProgram(path);
 const script = bundle.script();
 
 /** What the program hands to node when a snapshot is made of it. */

@@ -84,7 +84,7 @@ export class Vitals {
 
   /**
    * Maps the journal behind guest RAM, too, where translated code writes into it (`journalAt`).
-   * Nothing is there to be mapped where RAM leaves no room for translators.
+   * Where RAM leaves no room for translators there is no such code, and nothing is mapped.
    */
   showJournalBehind(ram: Mapping): void {
     if (withTranslators(ram.length, this.harts) > ram.buffer.byteLength) return;

@@ -1,25 +1,23 @@
 /** Which snapshots are the same: those that one build makes, in one place, under one node. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 
+import { snapshotProgram } from '../../platform/code-cache.ts';
 import { koffiAddon } from '../../platform/libc/koffi.ts';
 import { nodeEnv } from '../../platform/node-env.ts';
-import { KEEP_HASHES } from '../../platform/v8-options.ts';
 import { nodeOptions } from './node-options.ts';
 
 /** The program that makes a snapshot, and the bundle that the snapshot holds. */
 export const BUILDER = 'vmm-build-snapshot.cjs';
 const BUNDLE = 'vmm-snapshot.cjs';
-/** Which of its functions are compiled; a build may lack it. */
-const RECORD = `vmm-snapshot${KEEP_HASHES}.cache`;
 
 /**
  * A hash of all that a snapshot depends on, in hexadecimal digits:
  *
- * - The contents of the files it is made of, and their folder. A snapshot remembers the paths
- *   of the thread entries beside it, and of koffi.
+ * - The builder, its program, what is compiled of that, and their folder. A snapshot remembers the
+ *   paths of the thread entries beside it, and of koffi.
  * - The node binary, by device, inode, size, mtime and ctime. Its content is 100 MB. Whoever
  *   changes it changes its ctime, which no system call sets. A script that stands in for node may
  *   run another node tomorrow. That node refuses the snapshot, and a new one is made.
@@ -38,8 +36,10 @@ export function snapshotKey(node: string, entry: string): string {
     addon: addonOf(entry),
   };
   const hash = createHash('sha256').update(JSON.stringify(facts));
-  for (const name of [BUILDER, BUNDLE]) hash.update('\0').update(readFileSync(join(folder, name)));
-  if (existsSync(join(folder, RECORD))) hash.update('\0').update(readFileSync(join(folder, RECORD)));
+  const program = snapshotProgram(join(folder, BUNDLE));
+  for (const part of [readFileSync(join(folder, BUILDER)), program.code, program.kept() ?? '']) {
+    hash.update('\0').update(part);
+  }
   return hash.digest('hex');
 }
 

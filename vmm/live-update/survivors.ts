@@ -3,7 +3,6 @@
  * image takes it. An owner declares its section (name, version, shape) in its own file; those of
  * the machine are in machine-sections.ts. Saving and resuming are loops over this list.
  */
-
 import { withoutOpenFiles } from '../../devices/backends/exported-tree.ts';
 import { FSDEVS_SECTION } from '../../devices/backends/fsdev-option.ts';
 import { STREAMS_SECTION } from '../../devices/backends/socket-stream.ts';
@@ -200,7 +199,7 @@ export const SURVIVORS: readonly Survivor[] = [
     phase: 'map',
     save({ parts, runState }) {
       const { options, entry, next, generation } = parts;
-      const paused = runState !== 'running' && runState !== 'shutdown'; // restore() tells them apart
+      const paused = runState !== 'running' && runState !== 'shutdown'; // restore() finds internal-error again
       return VM_SECTION.of({ options, entry, generation, paused, ...(next === undefined ? {} : { next }) });
     },
     isFixed: true,

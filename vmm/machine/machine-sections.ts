@@ -2,7 +2,6 @@
  * The machine's state as sections. Hart 0's have plain names, those of hart n the names with n
  * (Section.numbered).
  */
-
 import { SHARES_SECTION } from '../../devices/backends/exported-tree.ts';
 import { STREAMS_SECTION } from '../../devices/backends/socket-stream.ts';
 import { HART_SECTION } from '../../guest/riscv/state.ts';

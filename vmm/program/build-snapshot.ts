@@ -8,11 +8,10 @@
  */
 import { fileURLToPath } from 'node:url';
 
-import { Bundle, type Program } from '../../platform/code-cache.ts';
-import { KEEP_HASHES } from '../../platform/v8-options.ts';
+import { type Program, snapshotProgram } from '../../platform/code-cache.ts';
 
 const path = fileURLToPath(new URL('./vmm-snapshot.cjs', import.meta.url));
-const bundle = new Bundle(path, [KEEP_HASHES], path);
+const bundle = snapshotProgram(path);
 const program = bundle.script(bundle.kept()).runInThisContext() as Program;
 const module = {} as NodeJS.Module; // a snapshot's main script is none, and the program exports nothing
 program(require, module, path); // `require` is the one that only such a script has

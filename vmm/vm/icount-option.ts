@@ -2,7 +2,6 @@
  * `-icount shift=N,sleep=on`, as QEMU spells it (qemu-options.hx). Errors are EINVAL with one line
  * for the user.
  */
-
 import { Properties } from '../../devices/backends/properties.ts';
 import type { IcountPlan } from '../machine/shared/icount.ts';
 import type { VmOptions } from './vm-state.ts';

@@ -1,5 +1,4 @@
 /** `-machine virt,aia=none,iommu-sys=on` and the like, as QEMU spells it. */
-
 import { Properties } from '../../devices/backends/properties.ts';
 import { AIA_KINDS } from '../machine/shared/wired-devices.ts';
 import type { VmOptions } from './vm-state.ts';

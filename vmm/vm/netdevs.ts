@@ -1,5 +1,4 @@
 /** The network backends of a VM: sockets that survive an update. */
-
 import { DATAGRAM_DESCRIPTION, type DatagramDescription } from '../../devices/backends/datagram-port.ts';
 import { parseNetdev } from '../../devices/backends/netdev-option.ts';
 import { openWire } from '../../devices/backends/open-socket.ts';

@@ -1,5 +1,4 @@
 /** Builds a VM from its command line. The user's errors are SysErrors with one line. */
-
 import { openFsdev } from '../../devices/backends/fsdev-option.ts';
 import { einval } from '../../platform/errno.ts';
 import { createMemory, type Mapping } from '../../platform/memory.ts';

@@ -2,7 +2,6 @@
  * `-semihosting` and `-semihosting-config`, as QEMU spells them (qemu-options.hx). Errors are
  * EINVAL with one line for the user.
  */
-
 import { Properties } from '../../devices/backends/properties.ts';
 import type { SemihostingPlan } from '../machine/shared/semihosting.ts';
 import type { VmOptions } from './vm-state.ts';

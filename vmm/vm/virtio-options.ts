@@ -2,7 +2,6 @@
  * `-drive`, `-netdev` and `-device virtio-…`, as QEMU spells them (qemu-options.hx). Errors are
  * EINVAL with one line for the user.
  */
-
 import { Backends } from '../../devices/backends/backends.ts';
 import type { ChardevOption } from '../../devices/backends/chardev-option.ts';
 import { type FsdevOption, mountTag, parseFsdev } from '../../devices/backends/fsdev-option.ts';

@@ -60,7 +60,8 @@ const amo =
 /** Announces U at the place in E, and stores it if T is there; what was there onto the stack. */
 function exchange(e: Emitter, size: Size): void {
   const { code } = e;
-  const [old, value] = [T, U].map((local) => () => code.get(local)) as [() => Code, () => Code];
+  const old = (): Code => code.get(T);
+  const value = (): Code => code.get(U);
   if (e.context.journaled) announce(e, size, old, value);
   code.get(E).get(T).get(U).atomic(EXCHANGES[size], alignOf(size), placeOffset(e));
 }

@@ -134,8 +134,8 @@ export class Attention {
   };
 
   /**
-   * Their calls by the socket are answered now, and the clients were woken: by Linux's choice
-   * perhaps on this CPU. Nobody could come while we look.
+   * The clients of these doors have just been woken by answers on the socket. One whom Linux has
+   * woken on this thread's CPU cannot run while this thread looks for it.
    */
   #meetNewcomers(): void {
     const coming = this.#coming;

@@ -9,11 +9,18 @@ import { parseProperties } from '../../../devices/kit/properties.ts';
 import { SECTOR } from '../../../devices/virtio/blk.ts';
 import { REG } from '../../../devices/virtio/regs.ts';
 import { device as virtioBlk } from '../../../devices/virtio-blk/device.ts';
-import { close } from '../../../platform/libc/fd.ts';
-import { Bench } from '../bench.ts';
+import type { Bench } from '../bench.ts';
 import { ask, DATA, statusOf, T_FLUSH, T_IN, T_OUT, UNTOUCHED } from './disk-driver.ts';
-import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
-import { bringUpByRegisters, CONFIG_AT, DRIVER_OK, offeredFeatures, type VirtioRegisters } from './pci-driver.ts';
+import { DriverQueue, type PlainMemory } from './driver.ts';
+import {
+  AF_CTRL,
+  bringUpByRegisters,
+  CONFIG_AT,
+  DRIVER_OK,
+  offeredFeatures,
+  type VirtioRegisters,
+} from './pci-driver.ts';
+import { Plugged } from './plugged.ts';
 
 const SECTORS = 8;
 const F_RO = 1 << 5;
@@ -21,7 +28,7 @@ const F_FLUSH = 1 << 9;
 
 let dir: string;
 let drive: string;
-let open: readonly number[] = [];
+let plugged: Plugged | undefined;
 let bench: Bench;
 let memory: PlainMemory;
 let queue: DriverQueue;
@@ -32,15 +39,9 @@ const optionsOf = (properties: Readonly<Record<string, string>>) =>
 
 function plug(properties: Readonly<Record<string, string>> = {}): void {
   const all = { drive, ...properties };
-  open = virtioBlk.open!(optionsOf(all)).fds;
-  memory = new PlainMemory(0x4_0000);
-  bench = new Bench(virtioBlk, all, { fds: open }).ready();
-  bench.memory.backWith(MEMORY_BASE, memory.bytes);
-  const { endpoint } = bench;
-  registers = {
-    read: (at, size) => endpoint.read(4, at, size).lo,
-    write: (at, size, value) => endpoint.write(4, at, size, value >>> 0, 0),
-  };
+  plugged = new Plugged(virtioBlk, 0x4_0000, { properties: all });
+  ({ bench, memory, registers } = plugged);
+  bench.ready();
   queue = new DriverQueue(memory, 0x1000, 16);
   bringUpByRegisters(registers, [queue]);
 }
@@ -55,8 +56,8 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  for (const fd of open) close(fd);
-  open = [];
+  plugged?.unplug();
+  plugged = undefined;
   rmSync(dir, { recursive: true });
 });
 
@@ -114,7 +115,7 @@ describe('virtio-blk on the board', () => {
     });
 
     it('can be reset, and then moves no more', () => {
-      bench.whenServing = () => bench.configWrite(0xa4 + 4, 1, 1);
+      bench.whenServing = () => bench.configWrite(AF_CTRL, 1, 1);
       ask({ memory, queue, registers }, T_IN, 0, 3 * PIECE);
       bench.endpoint.run();
       expect([statusOf(memory), memory.bytes[DATA + 3 * PIECE - 1]]).toEqual([UNTOUCHED, 0]);
@@ -135,7 +136,7 @@ describe('virtio-blk on the board', () => {
 
   it('offers what its properties say', () => {
     const offers = (properties: Readonly<Record<string, string>>): number => {
-      for (const fd of open) close(fd);
+      plugged?.unplug();
       plug(properties);
       return offeredFeatures(registers)[0] & (F_RO | F_FLUSH);
     };
@@ -146,7 +147,7 @@ describe('virtio-blk on the board', () => {
 
   it('goes on with the same file after a function-level reset', () => {
     plug();
-    bench.configWrite(0xa4 + 4, 1, 1);
+    bench.configWrite(AF_CTRL, 1, 1);
     bench.ready();
     queue = new DriverQueue(memory, 0x2000, 16);
     bringUpByRegisters(registers, [queue]);
@@ -158,6 +159,6 @@ describe('virtio-blk on the board', () => {
     [{ drive: '/' }, /^virtio-blk: drive: \/: /],
     [{ drive: '/nothing/there' }, /^virtio-blk: drive: \/nothing\/there: /],
   ])('refuses %o in one line', (properties, line) => {
-    expect(() => virtioBlk.open!(optionsOf(properties))).toThrow(line);
+    expect(() => virtioBlk.open!(optionsOf(properties), '')).toThrow(line);
   });
 });

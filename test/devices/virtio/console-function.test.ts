@@ -4,26 +4,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { parseProperties } from '../../../devices/kit/properties.ts';
 import { device as virtioConsole } from '../../../devices/virtio-console/device.ts';
 import { epollCreate, epollWait } from '../../../platform/libc/epoll.ts';
 import { close, setNonBlocking } from '../../../platform/libc/fd.ts';
 import { acceptNow, connectUnixNow, receiveNow, sendAll } from '../../../platform/libc/unix-socket.ts';
 import { MAILBOX_BYTES } from '../../../platform/mailbox.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
-import { Bench } from '../bench.ts';
-import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
-import { bringUpByRegisters, notify, type VirtioRegisters } from './pci-driver.ts';
+import type { Bench } from '../bench.ts';
+import { DriverQueue, type PlainMemory } from './driver.ts';
+import { AF_CTRL, bringUpByRegisters, notify, type VirtioRegisters } from './pci-driver.ts';
+import { Plugged } from './plugged.ts';
 
 const RECEIVE = 0;
 const TRANSMIT = 1;
 const BUFFERS = 0x8000;
 const ROOM = 32;
-const AF_CTRL = 0xa4 + 4;
 
 let folder: string;
 let news: number;
-let opened: readonly number[];
+let plugged: Plugged;
 let bench: Bench;
 let memory: PlainMemory;
 let queues: readonly [DriverQueue, DriverQueue];
@@ -39,29 +38,16 @@ beforeEach(() => {
 
 /** A device behind which is `chardev`, and a driver of it. */
 function plug(chardev: string): void {
-  const { fds } = virtioConsole.open!(parseProperties('virtio-console', virtioConsole.properties, {}), chardev);
-  opened = fds;
-  bench = new Bench(virtioConsole, {}, { fds, backend: chardev, news });
-  memory = new PlainMemory(0x1_0000);
-  bench.memory.backWith(MEMORY_BASE, memory.bytes);
-  const { endpoint } = bench;
-  registers = {
-    read: (offset, size) => endpoint.read(4, offset, size).lo,
-    write: (offset, size, value) => endpoint.write(4, offset, size, value >>> 0, 0),
-  };
+  plugged = new Plugged(virtioConsole, 0x1_0000, { backend: chardev, news });
+  ({ bench, memory, registers } = plugged);
   bringUp();
 }
 
 afterEach(() => {
-  unplug();
+  plugged.unplug();
   for (const fd of [news, ...clients]) close(fd);
   rmSync(folder, { recursive: true });
 });
-
-function unplug(): void {
-  bench.endpoint.end();
-  for (const fd of opened) close(fd);
-}
 
 function bringUp(): void {
   bench.ready();
@@ -167,14 +153,9 @@ describe('virtio-console on the board', () => {
   });
 
   it('connects to a server when that is there, and to the next one when it has gone', async () => {
-    unplug();
+    plugged.unplug();
     const path = join(folder, 'server');
     plug(`socket,id=c,path=${path},reconnect-ms=1`);
     expect([await heardByServer(path, 'first'), await heardByServer(path, 'second')]).toEqual(['first', 'second']);
-  });
-
-  it('is refused in one line without a backend', () => {
-    const values = parseProperties('virtio-console', virtioConsole.properties, {});
-    expect(() => virtioConsole.open!(values)).toThrow('virtio-console: give chardev=ID');
   });
 });

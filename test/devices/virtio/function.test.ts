@@ -5,6 +5,7 @@ import { device as virtioRng } from '../../../devices/virtio-rng/device.ts';
 import { Bench } from '../bench.ts';
 import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
 import {
+  AF_CTRL,
   bringUpByRegisters,
   COMMON,
   DRIVER_OK,
@@ -12,6 +13,7 @@ import {
   NEEDS_RESET,
   notify,
   offeredFeatures,
+  registersOf,
   UPPER_FEATURES,
   type VirtioRegisters,
 } from './pci-driver.ts';
@@ -22,7 +24,6 @@ const DATA = 0x4000;
 const MEMORY = 0x8000;
 const MESSAGES = 0xfee0_0000;
 const MSIX_CONTROL = 0x98 + 2;
-const AF_CTRL = 0xa4 + 4;
 const WINDOW = 0x84;
 
 let bench: Bench;
@@ -34,11 +35,7 @@ function plug(properties: Readonly<Record<string, string>> = {}): void {
   bench = new Bench(virtioRng, properties).ready();
   bench.memory.backWith(MEMORY_BASE, memory.bytes);
   bench.memory.back(MESSAGES, MESSAGES + 0x1000);
-  const { endpoint } = bench;
-  registers = {
-    read: (at, size) => endpoint.read(4, at, size).lo,
-    write: (at, size, value) => endpoint.write(4, at, size, value >>> 0, 0),
-  };
+  registers = registersOf(bench.endpoint);
 }
 
 beforeEach(() => {

@@ -6,20 +6,19 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { parseProperties } from '../../../devices/kit/properties.ts';
 import { device as virtio9p } from '../../../devices/virtio-9p/device.ts';
-import { close } from '../../../platform/libc/fd.ts';
-import { Bench } from '../bench.ts';
-import { DriverQueue, MEMORY_BASE, PlainMemory } from './driver.ts';
+import type { Bench } from '../bench.ts';
+import { DriverQueue, type PlainMemory } from './driver.ts';
 import { NinepClient } from './ninep-client.ts';
-import { bringUpByRegisters, CONFIG_AT, notify, type VirtioRegisters } from './pci-driver.ts';
+import { AF_CTRL, bringUpByRegisters, CONFIG_AT, notify, type VirtioRegisters } from './pci-driver.ts';
+import { Plugged } from './plugged.ts';
 
 const REQUEST = 0x4000;
 const ANSWER = 0x8000;
 const ANSWER_BYTES = 0x4000;
-const AF_CTRL = 0xa4 + 4;
 const [ROOT, FILE] = [1, 2];
 
 let folder: string;
-let opened: readonly number[];
+let plugged: Plugged;
 let bench: Bench;
 let memory: PlainMemory;
 let queue: DriverQueue;
@@ -54,23 +53,13 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'livevmm-virtio-9p-'));
   mkdirSync(join(folder, 'tree'));
   writeFileSync(join(folder, 'tree/hello'), 'hello from the host');
-  const properties = { mount_tag: 'share' };
-  const fsdev = `local,id=f,path=${join(folder, 'tree')},readonly=on`;
-  const { fds } = virtio9p.open!(parseProperties('virtio-9p', virtio9p.properties, properties), fsdev);
-  opened = fds;
-  bench = new Bench(virtio9p, properties, { fds, backend: fsdev });
-  memory = new PlainMemory(0x1_0000);
-  bench.memory.backWith(MEMORY_BASE, memory.bytes);
-  const { endpoint } = bench;
-  registers = {
-    read: (at, size) => endpoint.read(4, at, size).lo,
-    write: (at, size, value) => endpoint.write(4, at, size, value >>> 0, 0),
-  };
+  const backend = `local,id=f,path=${join(folder, 'tree')},readonly=on`;
+  plugged = new Plugged(virtio9p, 0x1_0000, { properties: { mount_tag: 'share' }, backend });
+  ({ bench, memory, registers } = plugged);
   bringUp();
 });
 afterEach(() => {
-  bench.endpoint.end();
-  for (const fd of opened) close(fd);
+  plugged.unplug();
   rmSync(folder, { recursive: true });
 });
 
@@ -109,7 +98,6 @@ describe('virtio-9p on the board', () => {
   });
 
   it.each([
-    [{ mount_tag: 't' }, undefined, 'virtio-9p: give fsdev=ID'],
     [{}, 'local,id=f,path=/,readonly=on', 'virtio-9p: give mount_tag=TAG'],
     [{ mount_tag: 't' }, 'local,id=f,path=/nowhere,readonly=on', /^-fsdev: \/nowhere: /],
   ])('refuses %o with %s in one line', (properties, fsdev, line) => {

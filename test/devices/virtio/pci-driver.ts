@@ -1,10 +1,17 @@
 /** A driver of virtio for tests, on the registers in BAR 4 (virtio 1.3 §4.1.4.3, §3.1.1). */
+import type { Endpoint } from '../../../devices/kit/endpoint.ts';
 import { type DriverQueue, MEMORY_BASE } from './driver.ts';
 
 export interface VirtioRegisters {
   read(at: number, size: 1 | 2 | 4): number;
   write(at: number, size: 1 | 2 | 4, value: number): void;
 }
+
+/** Those of a function of the kit. */
+export const registersOf = (endpoint: Endpoint): VirtioRegisters => ({
+  read: (at, size) => endpoint.read(4, at, size).lo,
+  write: (at, size, value) => endpoint.write(4, at, size, value >>> 0, 0),
+});
 
 export const COMMON = {
   deviceSelect: 0x00,
@@ -25,6 +32,8 @@ export const COMMON = {
 export const ISR_AT = 0x1000;
 export const CONFIG_AT = 0x2000;
 export const NOTIFY_AT = 0x3000;
+/** The control byte of the capability Advanced Features: 1 begins a function-level reset. */
+export const AF_CTRL = 0xa4 + 4;
 
 /** VERSION_1 and ACCESS_PLATFORM: the upper half of the features that a driver must accept. */
 export const UPPER_FEATURES = 3;

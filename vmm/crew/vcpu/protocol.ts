@@ -2,7 +2,6 @@
  * The messages between main and the vCPU thread. Requests go by the words of
  * machine/control/control-block.ts instead.
  */
-
 import type { DatagramDescription } from '../../../devices/backends/datagram-port.ts';
 import type { ListenerDescription } from '../../../devices/backends/socket-stream.ts';
 import type { DiskDescription } from '../../../devices/virtio/disk-file.ts';

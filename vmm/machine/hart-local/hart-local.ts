@@ -48,13 +48,11 @@ export const ACCELS = ['golden', 'jit'] as const;
 export type Accel = (typeof ACCELS)[number];
 export const DEFAULT_ACCEL: Accel = 'jit';
 
-/**
- * What lies behind RAM in its Memory: the journal of the harts (vmm/crew/vitals.ts maps it there),
- * and a translator's room for each hart.
- */
 const WASM_PAGE = 65536;
 const JOURNAL_ROOM = Math.ceil(JOURNAL_BYTES / WASM_PAGE) * WASM_PAGE;
+/** Behind RAM, in its Memory, lies the journal of the harts (vmm/crew/vitals.ts maps it there). */
 export const journalAt = (ramSize: number): number => ramSize;
+/** Behind the journal lies a translator's room for each hart. */
 const workspaceAt = (ramSize: number, hart: number): number => ramSize + JOURNAL_ROOM + hart * WORKSPACE_BYTES;
 
 /** What a Memory has to hold with so much RAM. */

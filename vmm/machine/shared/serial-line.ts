@@ -2,7 +2,6 @@
  * The UART's line to a socket, in place of the terminal that main serves. The owner moves input
  * from the socket into the console's ring, as far as there is room.
  */
-
 import type { SocketStream } from '../../../devices/backends/socket-stream.ts';
 import { SysError } from '../../../platform/errno.ts';
 import type { ConsoleInput } from './console-input.ts';

@@ -4,7 +4,6 @@
  * plain fields. Only the CLINT and the interrupt files have registers in shared words, and the
  * thread of any hart may reach them.
  */
-
 import { SHARES_SECTION, type SharesState } from '../../../devices/backends/exported-tree.ts';
 import { type SocketStream, STREAMS_SECTION, type StreamsState } from '../../../devices/backends/socket-stream.ts';
 import type { NinepServer } from '../../../devices/virtio/ninep-server.ts';

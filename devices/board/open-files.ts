@@ -12,7 +12,7 @@ export class OpenFiles {
   /** Opens what is behind a device. Errors as DeviceType.open. */
   open({ model: { type }, properties, backend }: PlannedDevice): DeviceFiles {
     const values = parseProperties(type.name, type.properties, properties);
-    const { fds, paths = [] } = type.open?.(values, backend) ?? { fds: [] };
+    const { fds, paths = [] } = type.open?.(values, backend ?? '') ?? { fds: [] };
     this.#fds.push(...fds);
     this.#paths.push(...paths);
     if (backend === undefined || type.backend === 'fsdev') return { fds, backend }; // files have no news

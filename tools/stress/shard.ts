@@ -34,8 +34,11 @@ const KILL_HOST_MS = 1000;
 const EVENTS_OF_EACH = 24;
 const MOST_NOTES = 20;
 
-/** What a client says whose kernel has gone down. */
-const KERNEL_IS_AWAY = /the host is gone|hung up|EPIPE|ECONNREFUSED|ECONNRESET|ENOENT/;
+/**
+ * What a client says whose kernel has gone down. The last is said by the next kernel, to a client
+ * that was in the middle of an exec.
+ */
+const KERNEL_IS_AWAY = /the host is gone|hung up|EPIPE|ECONNREFUSED|ECONNRESET|ENOENT|is no file of this host/;
 
 const isExec = (phase: number): boolean => phase === PHASE.executing || phase === PHASE.guarded;
 

@@ -19,6 +19,8 @@ const INTERNAL_ERROR = 'internal error of the host';
 export class Caller {
   readonly client: KernelClient;
   readonly log: EventLog;
+  /** What the kernel said to its last refusal. */
+  #reason = '';
 
   constructor(socketPath: string, log: EventLog) {
     this.log = log;
@@ -43,15 +45,22 @@ export class Caller {
       if (!(error instanceof SysError)) throw error;
       if (error.code === 'EPIPE') throw new Violation('6', 'the host has hung up');
       if (error.message.includes(INTERNAL_ERROR)) throw new Violation('6', error.message);
+      this.#reason = error.message;
       return error.code;
     }
+  }
+
+  /** The answer as a complaint has it: a refusal comes with the kernel's words. */
+  #told(answer: Answer): string {
+    return typeof answer === 'string' ? `${answer} (${this.#reason})` : String(answer);
   }
 
   /** Makes a call whose answer must be one of `expected`. */
   expect(text: string, expected: Answer | readonly Answer[], call: Call): Answer {
     const answer = this.try(text, call);
     const allowed = Array.isArray(expected) ? (expected as readonly Answer[]) : [expected as Answer];
-    if (!allowed.includes(answer)) throw new Violation('answer', `${text}: ${answer}, not ${allowed.join(' or ')}`);
+    if (!allowed.includes(answer))
+      throw new Violation('answer', `${text}: ${this.#told(answer)}, not ${allowed.join(' or ')}`);
     if (typeof answer === 'string') this.log.count('refusals');
     return answer;
   }
@@ -59,7 +68,7 @@ export class Caller {
   /** Makes a call that must succeed, and returns its result. */
   must(text: string, call: Call): number {
     const answer = this.try(text, call);
-    if (typeof answer === 'string') throw new Violation('answer', `${text}: ${answer}`);
+    if (typeof answer === 'string') throw new Violation('answer', `${text}: ${this.#told(answer)}`);
     return answer;
   }
 }

@@ -46,12 +46,13 @@ describe('calls by a page that client and host share', () => {
   it('of others go on while a client scribbles on its page, or dies or execs in the middle of a call', async () => {
     const scribbler = start('scribble');
     expect(await scribbler.says()).toBe('scribbling');
-    const dying = ['posted', 'serving', 'done'].map((state) => start('die', state).ended);
-    const execs = ['posted', 'serving'].map((state) => start('exec', state).says());
+    const states = ['posted', 'serving', 'done', 'bySocket'];
+    const dying = states.map((state) => start('die', state).ended);
+    const execs = states.map((state) => start('exec', state).says());
     const others = await start('fd-again').says();
 
-    expect((await Promise.all(dying)).map(([, signal]) => signal)).toEqual(Array(3).fill('SIGKILL'));
-    expect(await Promise.all(execs)).toEqual([1, 1]);
+    expect((await Promise.all(dying)).map(([, signal]) => signal)).toEqual(Array(4).fill('SIGKILL'));
+    expect(await Promise.all(execs)).toEqual([1, 1, 1, 1]);
     expect(others).toEqual({ closed: 'EBADF', identification: 0x010000ed });
     expect(await start('answers').says()).toMatchObject({ answers: [1] });
   });

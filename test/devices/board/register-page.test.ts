@@ -7,6 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Board, startHost } from '../../../devices/board/host.ts';
 import { ClientProcess } from '../clients/client-process.ts';
 
+const STATES = ['posted', 'serving', 'done', 'abandoned'];
+
 /** Clients as real processes; the scenarios are in ../clients/register-page.ts. */
 describe('registers by a page that client and device share', () => {
   let dir: string;
@@ -22,8 +24,11 @@ describe('registers by a page that client and device share', () => {
     rmSync(dir, { recursive: true });
   });
 
-  async function says(scenario: string): Promise<unknown> {
-    const client = new ClientProcess('register-page', join(dir, 'host'), scenario);
+  const start = (...words: readonly string[]): ClientProcess =>
+    new ClientProcess('register-page', join(dir, 'host'), ...words);
+
+  async function says(...words: readonly string[]): Promise<unknown> {
+    const client = start(...words);
     try {
       return await client.says();
     } finally {
@@ -40,6 +45,16 @@ describe('registers by a page that client and device share', () => {
     expect(await says('decoding')).toEqual({ before: well, attentive: 0, refused: 'EIO', after: well });
     expect(await says('reset')).toEqual({ liveness: 0, after: well });
     expect(await says('closes')).toEqual({ attentive: 0, given: 1 });
+  });
+
+  it.each(STATES)('have the stores of an image that has gone in the middle of a load: %s', async (state) => {
+    expect(await says('exec', state)).toEqual({ stored: ~9 >>> 0, after: { loads: 20, wrong: 0 } });
+  });
+
+  it('go on for the next client after some that died in the middle of a load', async () => {
+    for (const state of STATES) expect(await start('die', state).ended).toEqual([null, 'SIGKILL']);
+
+    expect(await says('accesses')).toEqual({ loads: 100, wrong: 0 });
   });
 
   it('go on after a client that scribbled on its page and died', async () => {

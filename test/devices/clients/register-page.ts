@@ -1,18 +1,28 @@
 /** Scenarios of clients that reach registers by a page: `register-page SOCKET SCENARIO`. */
 import { PCI_COMMAND } from '../../../iommu/abi/pci-regs.ts';
-import { RegisterPage, RegisterPageClient } from '../../../iommu/abi/register-page.ts';
+import {
+  ABANDONED,
+  DONE,
+  POSTED,
+  RegisterPage,
+  RegisterPageClient,
+  SERVING,
+} from '../../../iommu/abi/register-page.ts';
 import { codeOf } from '../../../platform/errno.ts';
+import { setCloexec } from '../../../platform/libc/fd.ts';
+import { execve } from '../../../platform/libc/this-process.ts';
 import { int32s, type SharedPart } from '../../../platform/shared.ts';
 import { ClientPages } from '../../../vmm/client/client-pages.ts';
 import { connectTask } from '../../../vmm/client/kernel-client.ts';
-import { kernel, type OpenedDevice, openDeviceOf, say, setCommand, wait } from './script.ts';
+import { deviceOf, kernel, type OpenedDevice, openDeviceOf, say, setCommand, wait } from './script.ts';
 
-const [, , socketPath, scenario] = process.argv as [string, string, string, string];
+const [, , socketPath, scenario, ...args] = process.argv as [string, string, string, string, ...string[]];
 
 const EDU = '0000:00:04.0';
 const MEMORY = 2;
 /** The register of edu that gives back the complement of what was written. */
 const LIVENESS = 4;
+const LAST_STORED = 9;
 
 function pageOf({ fd }: OpenedDevice): SharedPart {
   return new ClientPages(connectTask(socketPath).socket).registers(fd)!;
@@ -42,6 +52,17 @@ function byPage(opened: OpenedDevice, page: SharedPart, most: number): { loads: 
     if (value !== ~i >>> 0) wrong++;
   }
   return { loads, wrong };
+}
+
+const STATES = { posted: POSTED, serving: SERVING, done: DONE, abandoned: ABANDONED } as const;
+
+/** Leaves stores in the queue, and a load in the state that is asked for. */
+function leave(opened: OpenedDevice): void {
+  const page = pageOf(opened);
+  byPage(opened, page, 20);
+  const client = new RegisterPageClient(page, () => {});
+  for (let i = 1; i <= LAST_STORED; i++) if (!client.store(0, LIVENESS, 4, i, 0)) opened.registers.write(LIVENESS, i);
+  Atomics.store(int32s(page), RegisterPage.word.state, STATES[args[0] as keyof typeof STATES]);
 }
 
 const SCENARIOS: Readonly<Record<string, () => unknown>> = {
@@ -101,6 +122,29 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     words[RegisterPage.word.state] = 1;
     process.kill(process.pid, 'SIGKILL');
     return wait();
+  },
+
+  /** Dies in the middle of a load, with stores in the queue. */
+  die() {
+    leave(openDeviceOf(1, EDU));
+    process.kill(process.pid, 'SIGKILL');
+    return wait();
+  },
+
+  /** Execs in the middle of a load, with stores in the queue. */
+  exec() {
+    const opened = openDeviceOf(1, EDU);
+    leave(opened);
+    for (const fd of [0, 1, 2, opened.fd, opened.groupFd, opened.container]) setCloexec(fd, false);
+    const argv = [process.execPath, ...process.execArgv, process.argv[1]!, socketPath, 'inherit', `${opened.fd}`];
+    return execve(argv[0]!, argv, process.env);
+  },
+
+  /** The next image finds the stores made: they were on the bus. */
+  inherit() {
+    const fd = Number(args[0]);
+    const opened = { ...deviceOf(fd, EDU), container: -1, groupFd: -1 };
+    return { stored: opened.registers.read(LIVENESS), after: byPage(opened, pageOf(opened), 20) };
   },
 };
 

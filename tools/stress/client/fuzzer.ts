@@ -1,6 +1,6 @@
 /**
- * A hostile client: it makes calls on any file with any bytes, and opens connections that speak no
- * protocol. Nothing it does may reach other clients. Any answer is fine, except one that tells of a
+ * A hostile client: it makes calls on any file with any bytes, opens connections that speak no
+ * protocol, and scribbles over the pages that it shares with kernel and device. Nothing it does may reach other clients. Any answer is fine, except one that tells of a
  * bug in the host.
  */
 import { VFIO_GROUP_GET_DEVICE_FD, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
@@ -18,6 +18,7 @@ import { Random } from '../random.ts';
 import type { Assignment } from './assignment.ts';
 import { Caller } from './caller.ts';
 import { acquireDevice, acquireGroup } from './opening.ts';
+import { Scribbler } from './scribbler.ts';
 import { mapView } from './views.ts';
 
 const SCRATCH_PAGES = 256;
@@ -39,6 +40,7 @@ export class Fuzzer {
   readonly #caller: Caller;
   readonly #random: Random;
   readonly #scratch: number;
+  readonly #scribbler: Scribbler;
   #fds: number[] = [];
   #device: number | undefined;
 
@@ -47,6 +49,7 @@ export class Fuzzer {
     this.#log = log;
     this.#caller = new Caller(assignment.socketPath, log);
     this.#random = Random.of(...assignment.seed);
+    this.#scribbler = new Scribbler(assignment.socketPath, this.#random);
     this.#scratch = mapView(undefined, SCRATCH_PAGES, true).vaddr;
   }
 
@@ -58,6 +61,7 @@ export class Fuzzer {
       [8, () => this.#open()],
       [6, () => this.#close()],
       [10, () => this.#misbehave()],
+      [10, () => this.#scribble()],
     ])();
     this.#log.count('garbage');
     Atomics.wait(nobody, 0, 0, PACE_MS); // the host serves others, too; nobody wakes it
@@ -153,6 +157,12 @@ export class Fuzzer {
     this.#fds = this.#fds.filter((one) => one !== fd);
     if (fd === this.#device) this.#device = undefined;
     this.#caller.try(`close ${fd}`, (client) => client.close(fd));
+  }
+
+  #scribble(): void {
+    if (this.#device === undefined) return;
+    this.#log.event('garbage on a shared page');
+    this.#scribbler.scribble(this.#device);
   }
 
   /** Opens a connection that breaks the protocol. */

@@ -8,8 +8,9 @@ import { PROJECTS, projectOf, testFiles } from './test/projects.ts';
 const LONGEST_TMPDIR = 50;
 const short = Buffer.byteLength(tmpdir()) <= LONGEST_TMPDIR;
 
+const mocked = { setupFiles: ['test/patience.ts', 'test/no-process.ts'] };
 /** Not isolated, so files share one load of the modules: a third of the time. */
-const unit = { setupFiles: ['test/patience.ts', 'test/no-process.ts'], isolate: false };
+const unit = { ...mocked, isolate: false };
 /** Its programs run from dist. */
 const built = { setupFiles: ['test/patience.ts', 'test/own-cache.ts'], globalSetup: 'test/build-dist.ts' };
 
@@ -25,7 +26,7 @@ export default defineConfig({
       test: {
         name,
         include: testFiles.filter((path) => projectOf(path) === name),
-        ...(name === 'unit' ? unit : built),
+        ...(name === 'unit' ? unit : name === 'mocked' ? mocked : built),
       },
     })),
   },

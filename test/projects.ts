@@ -1,7 +1,8 @@
 /**
  * Decides to which of vitest's projects a test file belongs. There is no list of files: a test is a
  * process test if it names something that starts a process or a thread, or uses a file of test/
- * that does. All the same, test/no-process.ts keeps unit tests from starting one.
+ * that does. All the same, test/no-process.ts keeps unit tests from starting one. A unit test that
+ * replaces a module (vi.mock) is a mocked one: it shares no modules with other files.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { importsOf } from './imports.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-export const PROJECTS = ['unit', 'process', 'explore', 'conformance'] as const;
+export const PROJECTS = ['unit', 'mocked', 'process', 'explore', 'conformance'] as const;
 export type Project = (typeof PROJECTS)[number];
 
 /** What starts a process or a thread; a name that ends with / means every file of that folder. */
@@ -53,7 +54,8 @@ function startsSomething(path: string, seen = new Set<string>()): boolean {
 export function projectOf(path: string): Project {
   if (path.startsWith('test/explore/')) return 'explore';
   if (path.startsWith('test/conformance/')) return 'conformance';
-  return startsSomething(path) ? 'process' : 'unit';
+  if (startsSomething(path)) return 'process';
+  return readFileSync(join(root, path), 'utf8').includes('vi.mock(') ? 'mocked' : 'unit';
 }
 
 /** Every test file, from the root. */

@@ -1,9 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { yieldCpu } from '../../platform/libc/cpu.ts';
+import { stays } from '../../platform/look-for.ts';
 
 vi.mock('../../platform/libc/cpu.ts');
-vi.resetModules(); // the tests' set-up has loaded both
-const { yieldCpu } = await import('../../platform/libc/cpu.ts');
-const { stays } = await import('../../platform/look-for.ts');
 
 /** Milliseconds; each look at the clock takes 2 µs. */
 let clock: number;

@@ -1,11 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { Attention } from '../../../devices/kit/attention.ts';
+import { leaveCpu } from '../../../platform/libc/cpu.ts';
 import { createSpinners, Spinners } from '../../../platform/spinners.ts';
 
 vi.mock('../../../platform/libc/cpu.ts');
-vi.resetModules(); // other tests of this worker have loaded both
-const { leaveCpu } = await import('../../../platform/libc/cpu.ts');
-const { Attention } = await import('../../../devices/kit/attention.ts');
 
 /** Milliseconds; each look at the clock takes 2 µs. */
 let clock: number;
@@ -15,7 +14,7 @@ let waiting: number;
 let rung: boolean;
 let pagesThere: boolean;
 let spinners: SharedArrayBuffer;
-let attention: InstanceType<typeof Attention>;
+let attention: Attention;
 
 beforeEach(() => {
   clock = 0;

@@ -4,8 +4,10 @@ import { CONTROL_BYTES, DeviceControl } from '../../../devices/kit/control.ts';
 import { NEVER } from '../../../devices/kit/device.ts';
 import type { Dma } from '../../../devices/kit/dma.ts';
 import type { Endpoint } from '../../../devices/kit/endpoint.ts';
+import { DeviceLoop } from '../../../devices/kit/loop.ts';
 import { createPeerBox, PeerServer } from '../../../iommu/bus/peer-cycles.ts';
 import type { RegisterPageServer } from '../../../iommu/bus/register-pages.ts';
+import { leaveCpu } from '../../../platform/libc/cpu.ts';
 import { MAILBOX_BYTES } from '../../../platform/mailbox.ts';
 import { createSpinners, Spinners } from '../../../platform/spinners.ts';
 
@@ -15,9 +17,6 @@ vi.mock('../../../platform/libc/futex.ts', () => ({
   futexWaitAny: () => {},
   futexWake: () => {},
 }));
-vi.resetModules(); // other tests of this worker have loaded them
-const { leaveCpu } = await import('../../../platform/libc/cpu.ts');
-const { DeviceLoop } = await import('../../../devices/kit/loop.ts');
 
 /**
  * Runs a worker that sleeps, is rung from CPU `cpu`, and serves one access. Returns how often it

@@ -1,16 +1,19 @@
 import { availableParallelism } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Door, Served } from '../../../../iommu/kernel/core/attention.ts';
+import {
+  Attention,
+  DEVICE_ACCESSES,
+  type Door,
+  OWN_CALLS,
+  type Served,
+  TRAPPED_CALLS,
+} from '../../../../iommu/kernel/core/attention.ts';
+import { countWake } from '../../../../iommu/kernel/core/wakes.ts';
+import { leaveCpu } from '../../../../platform/libc/cpu.ts';
 
 vi.mock('node:os', () => ({ availableParallelism: vi.fn(() => 2) }));
 vi.mock('../../../../platform/libc/cpu.ts');
-vi.resetModules(); // other tests of this worker have loaded them
-const { Attention, DEVICE_ACCESSES, OWN_CALLS, TRAPPED_CALLS } = await import(
-  '../../../../iommu/kernel/core/attention.ts'
-);
-const { countWake } = await import('../../../../iommu/kernel/core/wakes.ts');
-const { leaveCpu } = await import('../../../../platform/libc/cpu.ts');
 
 /** A door at which so many calls come, one a look. */
 class TestDoor implements Door {
@@ -37,7 +40,7 @@ class TestDoor implements Door {
   }
 }
 
-let attention: InstanceType<typeof Attention>;
+let attention: Attention;
 let door: TestDoor;
 /** Milliseconds; each look at the clock takes 2 µs. */
 let clock: number;

@@ -1,19 +1,18 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { OWN_CALLS } from '../../../../iommu/kernel/core/attention.ts';
+import { CallDoor } from '../../../../iommu/kernel/entry/call-door.ts';
 import type { Channel } from '../../../../iommu/kernel/entry/channel.ts';
+import { cpuWanted } from '../../../../platform/process-status.ts';
 import { newPart } from '../../../../platform/shared.ts';
 
 vi.mock('../../../../platform/libc/cpu.ts', () => ({ currentCpu: () => 2 }));
 vi.mock('../../../../platform/process-status.ts', () => ({ cpuWanted: vi.fn() }));
-vi.resetModules(); // other tests of this worker have loaded them
-const { cpuWanted } = await import('../../../../platform/process-status.ts');
-const { CallDoor } = await import('../../../../iommu/kernel/entry/call-door.ts');
 
 /** As far as the door looks at it here. */
 const channel = { task: { pid: 7, tid: 8 } } as unknown as Channel;
 
-let door: InstanceType<typeof CallDoor>;
+let door: CallDoor;
 beforeEach(() => {
   door = new CallDoor({ part: newPart(8192), release: () => {} }, channel, OWN_CALLS, (work) => work());
 });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -134,18 +134,10 @@ describe('a disk that is a file', () => {
 
   const options = (drive: string): VmOptions => ({ memory: 0, kernel: '', devices: [], drives: [drive] });
 
-  it.each(['writeback', 'writethrough', 'unsafe'])('keeps what is written with cache=%s', (cache) => {
-    const path = join(folder, cache);
+  it('has whole sectors alone', () => {
+    const path = join(folder, 'uneven');
     writeFileSync(path, new Uint8Array(4096 + 100));
-    const disk = new DiskFile(openDisks(options(`file=${path},cache=${cache}`))[0]!);
-    expect([disk.size, disk.writeback]).toEqual([4096, cache !== 'writethrough']);
-    disk.buffer.fill(7, 0, 512);
-    disk.write(1024, disk.buffer.subarray(0, 512));
-    disk.flush();
-    const content = readFileSync(path);
-    expect([content[1023], content[1024], content[1535], content[1536]]).toEqual([0, 7, 7, 0]);
-    disk.read(1024, disk.buffer.subarray(512, 1024));
-    expect(disk.buffer.slice(512, 1024).every((byte) => byte === 7)).toBe(true);
+    expect(new DiskFile(openDisks(options(`file=${path}`))[0]!).size).toBe(4096);
   });
 
   it('says IOERR where the file has become shorter', () => {

@@ -35,7 +35,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --machine virt[,aia=KIND][,iommu-sys=on]   interrupt controllers: none (a PLIC), or aplic-imsic; without this option: none
                                 with firmware, else an IMSIC without APLIC. iommu-sys=on: a RISC-V IOMMU of the guest's own
   --device virtio-KIND-TRANSPORT[,key=value]...   a device inside the VMM: KIND blk (drive=ID, serial=, share-rw=on), net (netdev=ID, mac=),
-                                rng or serial, TRANSPORT pci or device (MMIO); iommu_platform=on: behind the guest's IOMMU;
+                                9p (fsdev=ID, mount_tag=), rng or serial, TRANSPORT pci or device (MMIO); iommu_platform=on: behind the guest's IOMMU;
                                 vectors=N: of MSI-X on PCI
   --device virtconsole,chardev=ID   the console of a virtio-serial device
   --drive file=PATH[,key=value]...   a raw disk: if=virtio (default; a PCI device of its own) or none, id=, cache=writeback|writethrough|

@@ -1,6 +1,6 @@
 /**
- * Bench of a stock Linux of 2 GiB that sits at its shell: its CPU time, and the pause of its
- * updates beside a toy guest's of the same size.
+ * Bench of a stock Linux of 2 GiB that sits at its shell: its CPU time, with one hart and with two,
+ * and the pause of its updates beside a toy guest's of the same size.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -34,10 +34,15 @@ export async function benchLinuxAtRest(
   };
   try {
     await progress('Linux comes to rest');
-    const linux = await start({ kernel, vmmOptions: ['-machine', 'virt,aia=none', ...options] });
+    const machine = ['-machine', 'virt,aia=none', ...options];
+    const linux = await start({ kernel, vmmOptions: machine });
+    const onTwo = await start({ kernel, vmmOptions: [...machine, '-smp', '2'] });
     const toy = await start({ kernel: busyGuest(folder, 'sleeping') });
     await sleep(SETTLE_MS);
     const share = await shareOfCpu([linux.vmm.pid], 'Linux at its shell', progress);
+    const shareOnTwo = await shareOfCpu([onTwo.vmm.pid], 'Linux at its shell on two harts', progress);
+    machines.splice(machines.indexOf(onTwo), 1);
+    await onTwo.stop(); // it takes nothing of the time of the pauses
     const pauses: { readonly linux: number; readonly toy: number }[] = [];
     for (let round = 1; round <= ROUNDS; round++) {
       await progress(`updates of Linux and of a toy guest: ${round} of ${ROUNDS}`);
@@ -50,6 +55,7 @@ export async function benchLinuxAtRest(
     }
     return [
       { what: 'linux: CPU of a guest at its shell', value: share, unit: '% of one', atMost: 2 },
+      { what: 'linux: CPU of a guest at its shell on two harts', value: shareOnTwo, unit: '% of one', atMost: 2 },
       { what: `linux: update pause, ${MEMORY}`, value: median(pauses.map((pause) => pause.linux)), unit: 'ms' },
       {
         what: 'linux: update pause / that of a toy guest',

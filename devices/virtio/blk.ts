@@ -2,6 +2,7 @@
  * The block device (virtio 1.3 §5.2). A request is done when the driver notifies of it, before the
  * notification returns: no request is ever under way between two of the guest's instructions.
  */
+import { codeOf } from '../../platform/errno.ts';
 import type { VirtioKind } from './device.ts';
 import { BadQueue, type Chain, gather, lengthOf, scatter, type VirtioMemory } from './queue.ts';
 
@@ -74,7 +75,7 @@ function serve(chain: Chain, disk: Disk, memory: VirtioMemory): number {
     if (type === T_IN) written = data;
     status = perform({ type, at, chain, data }, disk, memory);
   } catch (error) {
-    if (error instanceof BadQueue) throw error;
+    if (error instanceof BadQueue || codeOf(error) === undefined) throw error; // no error of I/O
     status = S_IOERR;
   }
   if (type === T_GET_ID && status === S_OK) written = Math.min(data, ID_BYTES);

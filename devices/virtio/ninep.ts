@@ -4,7 +4,7 @@
  */
 import type { VirtioKind } from './device.ts';
 import { HEADER } from './ninep-message.ts';
-import { MOST_MSIZE, type NinepServer } from './ninep-server.ts';
+import { MOST_MSIZE } from './ninep-server.ts';
 import { BadQueue, gather, lengthOf, scatter } from './queue.ts';
 
 const QUEUE_SIZE = 128;
@@ -12,7 +12,13 @@ const F_MOUNT_TAG = 1n;
 
 export const FILE_SYSTEM = { id: 9, classCode: 0x000200, features: F_MOUNT_TAG, queueSizes: [QUEUE_SIZE] };
 
-export function fileSystem(server: NinepServer, tag: string): VirtioKind {
+/** Who answers requests of 9P. */
+export interface NinepAnswers {
+  /** Answers a request of at least HEADER bytes; returns the length of the answer in `into`. */
+  answer(request: Uint8Array, into: Uint8Array): number;
+}
+
+export function fileSystem(server: NinepAnswers, tag: string): VirtioKind {
   const name = Buffer.from(tag);
   const config = new Uint8Array(2 + name.length);
   config[0] = name.length;

@@ -74,10 +74,10 @@ export function setNonBlocking(fd: number): void {
   check(c.fcntl(fd, F_SETFL, flags | O_NONBLOCK), `fcntl ${fd}`);
 }
 
-/** flock(2), exclusive; false while another open file has it. */
-export function lockNow(fd: number): boolean {
+/** flock(2), exclusive by default; false while another open file has it. */
+export function lockNow(fd: number, { shared = false } = {}): boolean {
   try {
-    check(c.flock(fd, LOCK_EX | LOCK_NB), 'flock');
+    check(c.flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB), 'flock');
     return true;
   } catch (error) {
     if (codeOf(error) === 'EAGAIN') return false;

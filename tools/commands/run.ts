@@ -56,6 +56,7 @@ Runs a guest. Its console is this terminal; its exit status is this command's. L
   --accel golden|jit            what executes the guest: the interpreter, or translations of hot code to WebAssembly (default)
   --icount shift=N[,sleep=on|off]   guest time counts instructions of 2^N ns each, so a run can be repeated exactly; sleep=off:
                                 while the guest waits, time jumps to its next timer; on (default): it passes as real time does
+  --icount shift=N,rr=record|replay,rrfile=FILE   write down what comes to the guest from outside, or give it the same again
   --pkernfs NAME                guest memory, under this name, and page tables outlive the host's kernel: for 'livevmm kexec'
   --persist tables|container    with --pkernfs: what outlives the kernel; container: no MAP_DMA is made again (default tables)
   --peer-bars memory|all        which BARs of each other passed-through devices reach by DMA: of memory (default), or of registers, too

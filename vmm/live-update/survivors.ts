@@ -23,8 +23,10 @@ import { NO_DEVICES, VFIO_SECTION } from '../passthrough/vfio-section.ts';
 import { CONSOLE_SECTION } from '../vm/console.ts';
 import { DISKS_SECTION } from '../vm/disks.ts';
 import { RAM_SECTION, remapRam } from '../vm/guest-ram.ts';
+import { planRecording } from '../vm/icount-option.ts';
 import { hasListeners, LISTENERS_SECTION } from '../vm/listeners.ts';
 import { NETDEVS_SECTION } from '../vm/netdevs.ts';
+import { RRFILE_SECTION } from '../vm/rrfile.ts';
 import { hasFolders, hasVirtio } from '../vm/virtio-options.ts';
 import type { Backends } from '../vm/virtio-parts.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -194,6 +196,8 @@ function ofMachine<N extends keyof SharedState>(
   });
 }
 
+const isRecorded = (options: VmOptions): boolean => planRecording(options) !== undefined;
+
 export const SURVIVORS: readonly Survivor[] = [
   survivor(VM_SECTION, {
     phase: 'map',
@@ -247,6 +251,11 @@ export const SURVIVORS: readonly Survivor[] = [
     save: ({ folders }) => FSDEVS_SECTION.of({ folders }),
     open: ({ folders }) => ({ folders }),
   }),
+  backend(RRFILE_SECTION, {
+    partOf: isRecorded,
+    save: ({ recording }) => RRFILE_SECTION.of({ file: recording! }),
+    open: ({ file }) => ({ recording: file }),
+  }),
   survivor(VFIO_SECTION, {
     phase: 'remap',
     save: ({ parts }) => parts.host?.save() ?? NO_DEVICES,
@@ -293,6 +302,7 @@ export const SURVIVORS: readonly Survivor[] = [
   ofMachine('rtc', isWired),
   ofMachine('fwCfg', isWired),
   ofMachine('icount', ({ icount }) => icount !== undefined),
+  ofMachine('replay', isRecorded),
   ofMachine('iommu', ({ iommuSys }) => iommuSys === 'on'),
   ofMachine('virtio', hasVirtio),
   // the dead process' files are opened again

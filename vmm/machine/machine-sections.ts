@@ -15,6 +15,7 @@ import { FW_CFG_SECTION } from './shared/fw-cfg.ts';
 import { IOMMU_SECTION } from './shared/guest-iommu.ts';
 import { ICOUNT_SECTION } from './shared/icount.ts';
 import { PLIC_SECTION } from './shared/plic.ts';
+import { REPLAY_SECTION } from './shared/replay/recording.ts';
 import { RTC_SECTION } from './shared/rtc.ts';
 import { SEMIHOSTING_SECTION } from './shared/semihosting.ts';
 import { PCI_SECTION, type SharedState } from './shared/shared-machine.ts';
@@ -32,6 +33,7 @@ export const SHARED_SECTIONS: SectionsOf<SharedState> = {
   rtc: RTC_SECTION,
   fwCfg: FW_CFG_SECTION,
   icount: ICOUNT_SECTION,
+  replay: REPLAY_SECTION,
   iommu: IOMMU_SECTION,
   virtio: VIRTIO_SECTION,
   semihosting: SEMIHOSTING_SECTION,

@@ -36,6 +36,7 @@ export interface MachineState extends SharedState {
 export class Machine {
   readonly harts: readonly HartLocal[];
   readonly shared: SharedMachine;
+  readonly ram: RamPart;
   readonly #clint: Clint;
 
   /** A machine that waits for its first reset, or for the state of another. */
@@ -44,6 +45,7 @@ export class Machine {
     const shared = new SharedMachine(options);
     const mtime = (): bigint => shared.clock.now();
     this.shared = shared;
+    this.ram = ram;
     this.harts = hartNumbers(hartCount(control)).map((number) => {
       return new HartLocal({
         number,
@@ -53,7 +55,7 @@ export class Machine {
         imsic,
         aia: aia !== 'none',
         surroundings: shared.bus,
-        semihosting: shared.semihosting,
+        semihosting: shared.calls,
         mtime,
         ...(poll ? { poll } : {}),
         counted: shared.icount,

@@ -4,6 +4,7 @@ import { arrayOf, bool, enumOf, int, NOTHING, number, object, str } from '../mon
 
 /** Of QEMU's ShutdownCause. */
 const CAUSE = enumOf(
+  'host-error',
   'host-qmp-quit',
   'host-qmp-system-reset',
   'host-signal',

@@ -150,6 +150,7 @@ async function serveUntilEnd(
     hasMoved = status === 'moved';
     if (hasMoved) vm.parts.console.leave();
     else await monitor?.quiet('the VM has ended', LAST_ANSWERS_MS); // `cont` may be what has ended it
+    if (!hasMoved) await vm.endRecording();
     inOrder = true;
     return status;
   } finally {

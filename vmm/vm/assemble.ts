@@ -51,11 +51,14 @@ export function assemble({ state, ram, backends, host, vitals: vitalsFd }: Assem
     ramFd: ram.fd,
     ram: ram.mapping,
     backends,
-    console: new Console(shared, { ofTerminal: planSerial(options).serial === 'stdio' }),
+    // a replay has its input already
+    console: new Console(shared, { ofTerminal: planSerial(options).serial === 'stdio' && !replays(backends) }),
     ...(host ? { host } : {}),
     ...(host || hasSockets ? { interrupts: new InterruptThread(shared, waiting) } : {}),
   });
 }
+
+const replays = ({ recording }: Backends): boolean => recording?.mode === 'replay';
 
 /** Those of another layout are of no use: whoever made them sees that nobody publishes there. */
 function openVitals(fd: number, harts: number): Vitals {

@@ -7,7 +7,7 @@ import { asTwoDashes } from '../../platform/one-dash.ts';
 import { ACCELS, type Accel, canTranslate } from '../machine/hart-local/hart-local.ts';
 import { MAX_HARTS } from '../machine/hart-local/hart-number.ts';
 import { parseFwCfg } from './fw-cfg-option.ts';
-import { planIcount } from './icount-option.ts';
+import { planIcount, planRecording } from './icount-option.ts';
 import { parseMachine } from './machine-option.ts';
 import { planSemihosting, SEMIHOSTING_ON } from './semihosting-option.ts';
 import { planSerial } from './serial-option.ts';
@@ -56,6 +56,9 @@ export function parseOptions(args: readonly string[]): VmOptions {
   }
   const { kernel, append, icount } = values;
   planIcount({ icount });
+  if (devices.length > 0 && planRecording({ icount })) {
+    throw einval('-icount rr=: what passed-through devices do cannot be recorded: leave vfio-pci devices out');
+  }
   const semihosting = values['semihosting-config'] ?? (values.semihosting ? SEMIHOSTING_ON : undefined);
   const calls = planSemihosting({
     ...(kernel === undefined ? {} : { kernel }),

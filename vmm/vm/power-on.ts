@@ -19,6 +19,7 @@ import { readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
 import { openListeners } from './listeners.ts';
 import { openNetdevs } from './netdevs.ts';
+import { openRecording } from './rrfile.ts';
 import { planVirtio } from './virtio-options.ts';
 import type { Vm } from './vm.ts';
 import { hartsOf, isWired, type VmOptions } from './vm-state.ts';
@@ -30,7 +31,8 @@ export interface Built {
 }
 
 export function buildVm(wanted: VmOptions): Built {
-  const { entry, next, aia } = readGuest(wanted);
+  const image = readGuest(wanted);
+  const { entry, next, aia } = image;
   const options = aia === 'aplic-imsic' ? wanted : { ...wanted, aia };
   if (!isWired(options) && planVirtio(options).some(({ transport }) => transport === 'mmio')) {
     throw einval('virtio devices on MMIO interrupt by wire: give -machine virt,aia=none, or aia=aplic-imsic');
@@ -39,12 +41,13 @@ export function buildVm(wanted: VmOptions): Built {
   checkFwCfg(options);
   const fd = ramOf(options);
   const mapping = mapRam(fd, options.memory, hartsOf(options));
-  const backends = {
+  const opened = {
     disks: openDisks(options),
     netdevs: openNetdevs(options),
     folders: (options.fsdevs ?? []).map(openFsdev),
     listeners: openListeners(options),
   };
+  const backends = { ...opened, recording: openRecording(options, image, opened) };
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
   const vm = assemble({ state, ram: { fd, mapping }, backends, host });

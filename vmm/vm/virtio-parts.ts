@@ -4,6 +4,7 @@ import type { DatagramDescription } from '../../devices/backends/datagram-port.t
 import type { ListenerDescription } from '../../devices/backends/socket-stream.ts';
 import type { DiskDescription } from '../../devices/virtio/disk-file.ts';
 import type { VirtioPart } from '../crew/vcpu/protocol.ts';
+import type { RecordingDescription } from '../machine/shared/replay/recording.ts';
 import { backendOf } from './stream-plan.ts';
 import { planVirtio, type VirtioPlan } from './virtio-options.ts';
 import type { VmOptions } from './vm-state.ts';
@@ -18,6 +19,8 @@ export interface Backends {
   readonly folders: readonly number[];
   /** In the order of planStreams. */
   readonly listeners: readonly ListenerDescription[];
+  /** The file that the guest is recorded into, or replayed from. */
+  readonly recording?: RecordingDescription | undefined;
 }
 
 /** The VM has ended: nobody finds its sockets any more. */

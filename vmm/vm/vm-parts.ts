@@ -67,6 +67,7 @@ export function machinePartsOf(parts: VmParts): MachineParts {
     intx: host?.devices.map(intxEventfd) ?? [],
     ...accel,
     icount: planIcount(options),
+    recording: backends.recording,
     ...(interrupts?.input.news === undefined ? {} : { news: interrupts.input.news }),
     ...(host ? { peerBars: host.peerBars } : {}),
   };

@@ -3,7 +3,7 @@
  * state. Main never waits on a word. Threads answer by message, and a caller waits for a promise
  * with a time-out.
  */
-import { einval, eio } from '../../platform/errno.ts';
+import { einval, eio, SysError } from '../../platform/errno.ts';
 import { float64s, int32s } from '../../platform/shared.ts';
 import type { InterruptMessage } from '../crew/interrupts/protocol.ts';
 import type { MachineParts, VcpuMessage } from '../crew/vcpu/protocol.ts';
@@ -20,6 +20,7 @@ import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
 import { fillRam, readGuest } from './guest-image.ts';
+import { noteStop } from './rrfile.ts';
 import { machinePartsOf, type RunState, type VmParts } from './vm-parts.ts';
 
 /** An event of a VM, in QMP's words. */
@@ -209,6 +210,27 @@ export class Vm {
     this.#end(status);
   }
 
+  /**
+   * The VM ends, and with it its recording, which is then whole: the guest stands where a replay
+   * will.
+   */
+  async endRecording(): Promise<void> {
+    const { recording } = this.parts.backends;
+    if (recording?.mode !== 'record') return;
+    try {
+      const stopped = await this.change(() => this.quiesce());
+      noteStop(recording, stopped.state());
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      process.stderr.write(`vmm: rrfile ${recording.path}: a replay may go further: ${error.message}\n`);
+    }
+  }
+
+  /** Instructions of all harts since the first power-on, up to 100 ms old; 0 without -icount. */
+  get icount(): number {
+    return this.#counters[MachineBlock.word64.icount]!;
+  }
+
   /** Lets the threads leave their loops, so that the process can end. */
   release(): void {
     this.parts.vcpu.request(REQUEST_EXIT);
@@ -243,8 +265,20 @@ export class Vm {
         if (message.request === undefined) this.#guestHasReset();
         break;
       case 'poweroff':
+        if (message.replayed !== undefined) {
+          const same = 'with the same registers and the same RAM';
+          process.stderr.write(
+            `vmm: replay: the guest has ended as it was recorded: ${message.replayed} instructions, ${same}\n`,
+          );
+        }
         this.shutdown(message.status, message.status === 0 ? 'guest-shutdown' : 'guest-panic', true);
         break;
+      case 'replayed': {
+        const how = message.isCutOff ? ', and its last event is cut off' : '';
+        process.stderr.write(`vmm: replay: the recording is over, after ${message.instructions} instructions${how}\n`);
+        this.shutdown(0, 'host-error');
+        break;
+      }
       case 'unpublished':
         process.stderr.write(`vmm: the state is not published any more: ${message.reason}\n`);
         break;

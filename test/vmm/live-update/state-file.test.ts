@@ -52,6 +52,7 @@ describe('state file', () => {
       'netdevs',
       'listeners',
       'fsdevs',
+      'rrfile',
       'vfio',
       'routes',
       'semihosting',

@@ -5,19 +5,23 @@
  * there runs in the same way each time, whoever executes it, and however often it stops.
  *
  * While all harts wait, time jumps to what comes next, or real time passes. When real time has come
- * that far, guest time is exactly what it would have jumped to.
+ * that far, guest time is exactly what it would have jumped to. Real time that passes is an event
+ * of a recording, and a replay takes it from there.
  */
 import type { StopReason } from '../../../guest/riscv/engine.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { takeAttention } from '../../machine/control/lease.ts';
 import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
 import type { Icount } from '../../machine/shared/icount.ts';
+import { leb128, readLeb128 } from '../../machine/shared/replay/event.ts';
+import type { Recording } from '../../machine/shared/replay/recording.ts';
 import type { Slice, Turns } from './turns.ts';
 
 export interface CountedTurnsOptions {
   readonly harts: readonly HartLocal[];
   readonly icount: Icount;
   readonly control: Int32Array;
+  readonly recording?: Recording | undefined;
   /** Real time, ns. */
   readonly now?: () => number;
 }
@@ -26,17 +30,21 @@ export class CountedTurns implements Turns {
   readonly #harts: readonly HartLocal[];
   readonly #icount: Icount;
   readonly #control: Int32Array;
+  readonly #recording: Recording | undefined;
   readonly #now: () => number;
   /** How many harts wait since one of them has executed anything last. */
   #waiting = 0;
   #executed = 0;
   /** Since when real time passes, ns. */
   #since: number | undefined;
+  /** Replay: all harts wait, so real time may have passed here. */
+  #mayHavePassed = false;
 
-  constructor({ harts, icount, control, now = monotonicNs }: CountedTurnsOptions) {
+  constructor({ harts, icount, control, recording, now = monotonicNs }: CountedTurnsOptions) {
     this.#harts = harts;
     this.#icount = icount;
     this.#control = control;
+    this.#recording = recording;
     this.#now = now;
   }
 
@@ -50,7 +58,7 @@ export class CountedTurns implements Turns {
     takeAttention(this.#control, hart); // that of the owner's hart has been taken
     // What a hart has cached must not tell when others have written.
     if (this.#harts.length > 1 && left === turn) this.#harts[hart]!.engine.fence();
-    return { hart: this.#harts[hart]!, instructions: left, looks: roundBegins };
+    return { hart: this.#harts[hart]!, instructions: this.#recording?.bounded(left) ?? left, looks: roundBegins };
   }
 
   run({ hart: { engine }, instructions }: Slice): StopReason {
@@ -75,10 +83,16 @@ export class CountedTurns implements Turns {
   }
 
   jump(): boolean {
-    if (this.#icount.sleep) return false;
-    const ns = this.#nsLeft();
-    if (ns === undefined) return false;
+    const ns = this.#icount.sleep ? undefined : this.#nsLeft();
+    if (ns === undefined) return this.#recording?.replays ? this.#jumpAsRecorded(this.#recording) : false;
     this.#icount.clock.advance(ns);
+    return true;
+  }
+
+  /** Something has come from outside here, or real time has passed; or the recording is over. */
+  #jumpAsRecorded(recording: Recording): boolean {
+    recording.waits();
+    this.#mayHavePassed = true;
     return true;
   }
 
@@ -98,10 +112,19 @@ export class CountedTurns implements Turns {
 
   /** Real time has passed, and guest time with it: as far as nothing has come. */
   #pass(): void {
+    if (this.#mayHavePassed) this.#passAsRecorded();
     if (this.#since === undefined) return;
     const passed = this.#now() - this.#since;
     this.#since = undefined;
-    this.#icount.clock.advance(Math.min(passed, this.#nsLeft() ?? passed));
+    const ns = Math.floor(Math.min(passed, this.#nsLeft() ?? passed));
+    if (ns > 0) this.#recording?.note('pass', 0, Uint8Array.from(leb128(BigInt(ns))));
+    this.#icount.clock.advance(ns);
+  }
+
+  #passAsRecorded(): void {
+    this.#mayHavePassed = false;
+    const passed = this.#recording?.takes('pass');
+    if (passed) this.#icount.clock.advance(Number(readLeb128(passed, 0)?.value ?? 0n));
   }
 
   #nsLeft(): number | undefined {

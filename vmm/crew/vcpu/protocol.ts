@@ -11,6 +11,7 @@ import type { Accel, RamPart } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
 import type { FwCfgPlan } from '../../machine/shared/fw-cfg-contents.ts';
 import type { IcountPlan } from '../../machine/shared/icount.ts';
+import type { RecordingDescription } from '../../machine/shared/replay/recording.ts';
 import type { SemihostingPlan } from '../../machine/shared/semihosting.ts';
 import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import type { Aia } from '../../machine/shared/wired-devices.ts';
@@ -44,6 +45,8 @@ export interface MachineParts {
   readonly accel?: Accel;
   /** Time is counted by instructions. */
   readonly icount?: IcountPlan | undefined;
+  /** The guest is recorded or replayed. */
+  readonly recording?: RecordingDescription | undefined;
   /** The address that firmware goes on at; absent without firmware. */
   readonly next?: number | undefined;
   /** Which interrupt controllers the machine has; aplic-imsic if absent. */
@@ -133,13 +136,18 @@ export type VcpuMessage =
   | { readonly kind: 'ready' }
   | Running
   | Stopped
-  /** The guest powered its machine off and has been stopped. */
-  | { readonly kind: 'poweroff'; readonly status: number }
+  /**
+   * The guest powered its machine off and has been stopped. `replayed`: as it was recorded, after
+   * so many instructions.
+   */
+  | { readonly kind: 'poweroff'; readonly status: number; readonly replayed?: number }
   /**
    * The machine has been reset and has stopped: main must fill RAM. `request` is the request for
    * the reset; it is absent when the guest asked for it.
    */
   | { readonly kind: 'reset'; readonly request?: number }
+  /** A replay has come to the end of its recording, before the guest has ended its machine. */
+  | { readonly kind: 'replayed'; readonly instructions: number; readonly isCutOff: boolean }
   /** The state cannot be published (vmm/crew/publisher.ts). The guest runs on. */
   | { readonly kind: 'unpublished'; readonly reason: string }
   /** There is room for console input. */

@@ -8,6 +8,7 @@ import { REQUEST_RUN } from '../../machine/control/control-block.ts';
 import type { MachineState } from '../../machine/machine.ts';
 import { MsiCapability } from '../../machine/shared/msi-capability.ts';
 import type { PassthroughState } from '../../machine/shared/passthrough.ts';
+import { NO_FILE } from '../../machine/shared/replay/recording.ts';
 import { PCI_SECTION } from '../../machine/shared/shared-machine.ts';
 import { Publication } from '../publication.ts';
 import { createVmShared, type VmShared } from '../vm-shared.ts';
@@ -54,10 +55,13 @@ class RehearsedMachine {
   }
 
   #vcpu(): Vcpu {
-    const { accel: _, peerBars: __, news: ___, intx: ____, listeners = [], ...parts } = this.#parts;
+    const { accel: _, peerBars: __, news: ___, intx: ____, listeners = [], recording, ...parts } = this.#parts;
     return buildVcpu({
       ...{ shared: this.#shared, kernel: NOBODY, tell: () => {} },
-      parts: { ...parts, ram: this.#ram, listeners: listeners.map(() => DEAF) },
+      parts: {
+        ...{ ...parts, ram: this.#ram, listeners: listeners.map(() => DEAF) },
+        recording: recording && { ...recording, fd: NO_FILE },
+      },
     });
   }
 

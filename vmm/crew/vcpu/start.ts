@@ -25,6 +25,8 @@ import { ConsoleInput } from '../../machine/shared/console-input.ts';
 import { ConsoleOutput, type WriteBytes } from '../../machine/shared/console-output.ts';
 import { InterruptRoutes } from '../../machine/shared/interrupt-routes.ts';
 import { PassthroughFunction } from '../../machine/shared/passthrough.ts';
+import { recordedAnswers, recordedDisk, recordedStream, recordedWire } from '../../machine/shared/replay/ports.ts';
+import { Recording } from '../../machine/shared/replay/recording.ts';
 import { toStream } from '../../machine/shared/serial-line.ts';
 import type { VirtioUnit } from '../../machine/shared/virtio-devices.ts';
 import { placeBars } from '../../passthrough/peer-bars.ts';
@@ -88,6 +90,8 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
   const { icount } = parts;
   const counted = icount !== undefined;
   const random = counted ? { fill: derivedRandom(() => machine.shared.icount!.clock.ns) } : {};
+  const recording = parts.recording && new Recording(parts.recording, () => machine.shared.icount!.clock);
+  const around = { streams, shares, news: parts.news, recording, ...random };
   const machine: Machine = new Machine({
     ram: parts.ram,
     ...(parts.accel ? { accel: parts.accel } : {}),
@@ -96,13 +100,14 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
     aia: parts.aia ?? 'aplic-imsic',
     aplic: parts.aplic,
     iommu: parts.iommu,
-    virtio: parts.virtio?.map((part) => unitOf(part, { streams, shares, news: parts.news, ...random })),
+    virtio: parts.virtio?.map((part, port) => unitOf(part, port, around)),
     streams,
     shares,
     serial,
     semihosting: parts.semihosting,
     fwCfg: parts.fwCfg,
     icount,
+    recording,
     control: shared.control,
     imsic: shared.imsic,
     input: new ConsoleInput(shared.input, { hears: counted }),
@@ -140,29 +145,36 @@ interface Surroundings {
   /** Fills bytes with random ones; absent: with the host's. */
   readonly fill?: (bytes: Uint8Array) => Uint8Array;
   readonly news: number | undefined;
+  readonly recording: Recording | undefined;
 }
 
-const unitOf = (part: VirtioPart, around: Surroundings): VirtioUnit => ({
+const unitOf = (part: VirtioPart, port: number, around: Surroundings): VirtioUnit => ({
   transport: part.transport,
   iommuPlatform: part.iommuPlatform,
   vectors: part.vectors,
-  kind: kindOf(part, around),
+  kind: kindOf(part, port, around),
 });
 
-function kindOf(part: VirtioPart, { streams, shares, news, fill }: Surroundings): VirtioKind {
+/** `port` counts the devices. */
+function kindOf(part: VirtioPart, port: number, { streams, shares, news, fill, recording }: Surroundings): VirtioKind {
+  /** The way of a device to the outside, recorded where the guest is. */
+  const way = <T>(to: T, recorded: (to: T, port: number, recording: Recording) => T): T =>
+    recording ? recorded(to, port, recording) : to;
   switch (part.kind) {
     case 'rng':
       return entropy(fill);
     case 'blk':
-      return block(new DiskFile(part.disk));
+      return block(way(new DiskFile(part.disk), recordedDisk));
     case 'net':
-      if (typeof part.wire === 'number') return network(new FramePort(streams[part.wire]!), part.mac);
+      if (typeof part.wire === 'number') {
+        return network(way(new FramePort(streams[part.wire]!), recordedWire), part.mac);
+      }
       if (news !== undefined) epollArm(news, part.wire.fd, POLLIN | EPOLLET);
-      return network(new DatagramPort(part.wire), part.mac);
+      return network(way(new DatagramPort(part.wire), recordedWire), part.mac);
     case '9p':
-      return fileSystem(shares[part.folder]!, part.tag);
+      return fileSystem(way(shares[part.folder]!, recordedAnswers), part.tag);
     case 'serial':
-      return serialConsole(streams[part.listener]!);
+      return serialConsole(way(streams[part.listener]!, recordedStream));
   }
 }
 

@@ -4,12 +4,14 @@
  * wait for. The vCPU thread then blocks (loop.ts); main, which runs the first slices in a new
  * image, returns to its event loop.
  */
+import type { StopReason } from '../../../guest/riscv/engine.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { float64s, int32s } from '../../../platform/shared.ts';
 import {
   crewOnDuty,
   hartWords,
   hartWords64,
+  MachineBlock,
   numberOf,
   OWNER_HART,
   obeyed,
@@ -23,6 +25,7 @@ import { takeAttention } from '../../machine/control/lease.ts';
 import type { HartLocal, HartLocalState } from '../../machine/hart-local/hart-local.ts';
 import type { Machine } from '../../machine/machine.ts';
 import { FarServer } from '../../machine/shared/far-access.ts';
+import { RecordingIsOver } from '../../machine/shared/replay/recording.ts';
 import { Publisher } from '../publisher.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
@@ -32,9 +35,10 @@ import { Lending } from './lending.ts';
 import { Loan } from './loan.ts';
 import type { PostedInterrupts } from './posted-interrupts.ts';
 import type { InitialState, VcpuMessage } from './protocol.ts';
+import { RecordedRun } from './recorded-run.ts';
 import type { StoppedState } from './stopped-state.ts';
 import type { Suspended } from './suspended.ts';
-import type { Turns } from './turns.ts';
+import type { Slice, Turns } from './turns.ts';
 
 /** While the guest waits, a full stdout is tried again after this time. */
 const OUTPUT_RETRY_MS = 5;
@@ -79,6 +83,8 @@ export class Vcpu {
   readonly #publisher: Publisher;
   readonly #posted: PostedInterrupts;
   readonly #stopped: StoppedState | undefined;
+  /** There where the guest is recorded or replayed. */
+  readonly #recorded: RecordedRun | undefined;
   #running = false;
   /** The last request that main has an answer to: the guest runs under it, or has stopped. */
   #reported = -1;
@@ -97,10 +103,11 @@ export class Vcpu {
     });
     const control = int32s(shared.control);
     const { harts } = machine;
-    const { icount } = machine.shared;
+    const { icount, recording } = machine.shared;
     this.#control = control;
+    this.#recorded = recording && new RecordedRun(recording, harts, machine.ram);
     this.#turns = icount
-      ? new CountedTurns({ harts, icount, control })
+      ? new CountedTurns({ harts, icount, control, recording })
       : new FreeTurns({ harts, control, lending: this.#lending, lends });
     this.#counters = float64s(shared.control);
     this.#tell = tell;
@@ -116,6 +123,7 @@ export class Vcpu {
     if (isGiven) this.#publisher.stateIsGiven();
     if ('harts' in state) this.#machine.restore(state);
     else this.#machine.shared.restoreFunctions(state.pci);
+    this.#machine.shared.recording?.begin();
     return this;
   }
 
@@ -132,8 +140,9 @@ export class Vcpu {
     const request = obeyed(this.#control, this.#words.request, this.#crew);
     switch (whatOf(request)) {
       case REQUEST_RUN:
-        return this.#slice(request, seen);
+        return this.#asRecorded(request) ?? this.#slice(request, seen);
       case REQUEST_RESET:
+        this.#recorded?.reset();
         this.#reset(request);
         this.#tell({ kind: 'reset', request: numberOf(request) });
         return RUN;
@@ -170,6 +179,31 @@ export class Vcpu {
     this.#posted.wait(seen, ms);
   }
 
+  /** A replay does what comes next in the recording; undefined: the guest runs on. */
+  #asRecorded(request: number): Rest | undefined {
+    const due = this.#recorded?.due({ looked: false });
+    if (!due || due === 'look') return undefined;
+    if (due === 'over') return this.#replayIsOver(request);
+    this.#tellRunning(request, monotonicNs());
+    this.#recorded!.reset();
+    this.#reset(request);
+    this.#tell({ kind: 'reset' });
+    return RUN;
+  }
+
+  #replayIsOver(request: number): Rest {
+    this.#tellRunning(request, monotonicNs());
+    this.#stopItself(request);
+    this.#tell({ kind: 'replayed', ...this.#recorded!.over });
+    return RUN;
+  }
+
+  #tellRunning(request: number, atNs: number): void {
+    if (this.#reported === request) return;
+    this.#reported = request;
+    this.#tell({ kind: 'running', request: numberOf(request), atNs });
+  }
+
   /** Runs a slice of one hart. */
   #slice(request: number, seen: number): Rest {
     // asked once: no state is published while a hart is away
@@ -179,22 +213,26 @@ export class Vcpu {
     if (!this.#turns.someWait) this.#seen = seen;
     if (!this.#running) clock.start();
     slice.hart.timer.update();
-    if (slice.looks) this.#machine.shared.update();
+    if (slice.looks) {
+      this.#machine.shared.update();
+      this.#recorded?.look();
+      if (this.#recorded?.due({ looked: true })) return this.#lookAgain();
+    }
     if (mayPublish) this.#posted.rest();
     else this.#posted.begin();
     this.#publisher.beforeSlice(!this.#running, mayPublish);
     const start = monotonicNs();
-    const reason = this.#turns.run(slice);
+    const reason = this.#run(slice);
+    if (reason === 'over') return this.#replayIsOver(request);
     const end = monotonicNs();
     this.#running = true;
     const { accessed } = this.#publisher;
     const finish = finisher.take();
     if (finish) this.#publisher.guestHasEnded();
+    this.#recorded?.ran();
+    if (finish?.kind === 'poweroff') this.#recorded?.end(finish.status);
     this.#publisher.publish();
-    if (this.#reported !== request) {
-      this.#reported = request;
-      this.#tell({ kind: 'running', request: numberOf(request), atNs: start });
-    }
+    this.#tellRunning(request, start);
     if (!accessed || output.due) output.flush();
     input.release();
     if (input.roomWanted()) this.#tell({ kind: 'input-room' });
@@ -205,12 +243,31 @@ export class Vcpu {
     } else if (finish) {
       output.drain(DRAIN_MS);
       this.#stopItself(request);
-      this.#tell(finish);
+      this.#tell(this.#recorded?.replays ? { ...finish, replayed: this.#recorded.over.instructions } : finish);
     } else if (this.#turns.ended(reason, accessed ? undefined : end - start) && !this.#turns.jump()) {
       return this.#wait();
     } else if (output.blocks) {
       return { kind: 'wfi', seen: this.#seen, ms: OUTPUT_RETRY_MS };
     }
+    return RUN;
+  }
+
+  /** `over`: a replay, in the middle of an instruction. */
+  #run(slice: Slice): StopReason | 'over' {
+    try {
+      return this.#turns.run(slice);
+    } catch (error) {
+      if (error instanceof RecordingIsOver) return 'over';
+      throw error;
+    }
+  }
+
+  /**
+   * A replay: there is more to come before the guest runs on. EIO: it does not come, though it is
+   * due.
+   */
+  #lookAgain(): Rest {
+    this.#recorded!.goesOn();
     return RUN;
   }
 
@@ -254,6 +311,8 @@ export class Vcpu {
 
   #count(now: number): void {
     this.#counted = now;
+    const { icount } = this.#machine.shared;
+    if (icount) this.#counters[MachineBlock.word64.icount] = icount.clock.instructions;
     for (const { number, engine, exits } of this.#lending.home) {
       const words = hartWords64(number);
       this.#counters[words.instructions] = Number(engine.save().minstret);

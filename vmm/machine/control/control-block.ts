@@ -41,7 +41,12 @@ export const MachineBlock = defineShared('machine control block', {
    * (CLOCK_MONOTONIC ns); 0: the clock stands.
    */
   since: word64,
-  pad2: bytes(48),
+  /**
+   * The owner of what is shared, now and then, float64: instructions of all harts since the first
+   * power-on, where time is counted by them.
+   */
+  icount: word64,
+  pad2: bytes(40),
 });
 
 /** The words that each hart has. */

@@ -10,6 +10,7 @@
 import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s, within } from '../../../platform/shared.ts';
 
 const CAPACITY = 4096; // a power of two
+const NOTHING = new Uint8Array();
 
 const ConsoleRing = defineShared('console input', {
   head: atomic32, // main: bytes put in; publishes the data before it
@@ -71,9 +72,11 @@ export class ConsoleInput {
     return (this.#last() - this.#taken) | 0;
   }
 
-  /** vCPU: what has come until now can be taken. */
-  hear(): void {
+  /** vCPU: what has come until now can be taken; returns what is new of it. */
+  hear(): Uint8Array {
+    const before = this.#heard;
     this.#heard = Atomics.load(this.#words, ConsoleRing.word.head); // pairs with the store in push
+    return this.#heard === before ? NOTHING : this.#copy(before, (this.#heard - before) | 0);
   }
 
   /** vCPU: so many bytes can be taken: those that another vCPU had heard. */
@@ -113,13 +116,16 @@ export class ConsoleInput {
 
   /** All bytes that were put in after `taken` others. These are still there until `release`. */
   after(taken: number): Uint8Array {
-    const length = (Atomics.load(this.#words, ConsoleRing.word.head) - taken) | 0;
-    return Uint8Array.from({ length }, (_, i) => this.#data[(taken + i) & (CAPACITY - 1)]!);
+    return this.#copy(taken, (Atomics.load(this.#words, ConsoleRing.word.head) - taken) | 0);
   }
 
   /** Whether main has input that did not fit. */
   get starved(): boolean {
     return Atomics.load(this.#words, ConsoleRing.word.starved) === 1;
+  }
+
+  #copy(from: number, length: number): Uint8Array {
+    return Uint8Array.from({ length }, (_, i) => this.#data[(from + i) & (CAPACITY - 1)]!);
   }
 
   #last(): number {

@@ -21,6 +21,8 @@ export class InstructionClock implements MachineClock {
   #ticks = 0n;
   /** Nanoseconds that had passed then beside whole ticks. */
   #rest = 0;
+  /** Instructions since the first power-on, at the last #settle. */
+  #instructions = 0;
   #hart: CountedHart | undefined;
   /** The hart's count when its slice began. */
   #began = 0;
@@ -48,6 +50,16 @@ export class InstructionClock implements MachineClock {
   /** Nanoseconds of guest time since the first power-on; a write to mtime does not change them. */
   get ns(): bigint {
     return this.#ticks * BigInt(NS_PER_TICK) + BigInt(this.#sinceTick());
+  }
+
+  /** Instructions that all harts have begun since the first power-on. */
+  get instructions(): number {
+    return this.#instructions + this.#executed();
+  }
+
+  /** While no hart runs. */
+  set instructions(instructions: number) {
+    this.#instructions = instructions;
   }
 
   /** The hart runs until `end`. */
@@ -100,6 +112,8 @@ export class InstructionClock implements MachineClock {
     this.#mtime = BigInt.asUintN(64, this.#mtime + BigInt(ticks));
     this.#ticks += BigInt(ticks);
     this.#rest = ns - ticks * NS_PER_TICK;
-    this.#from += this.#executed();
+    const executed = this.#executed();
+    this.#instructions += executed;
+    this.#from += executed;
   }
 }

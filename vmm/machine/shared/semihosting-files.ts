@@ -70,6 +70,10 @@ export class SemihostingFiles {
     this.#handles = [];
   }
 
+  isOpen(handle: number): boolean {
+    return Boolean(this.#handles[handle - 1]);
+  }
+
   isConsole(handle: number): boolean {
     return this.#find(handle).kind === 'console';
   }

@@ -60,6 +60,20 @@ export class SemihostingHost implements Semihosting {
     }
   }
 
+  /** That of the last call that failed. */
+  get errno(): number {
+    return this.#errno;
+  }
+
+  set errno(errno: number) {
+    this.#errno = errno;
+  }
+
+  /** Whether what is written to the handle goes to the console. */
+  isConsole(handle: number): boolean {
+    return this.#files.isOpen(handle) && this.#files.isConsole(handle);
+  }
+
   reset(): void {
     this.#files.closeAll();
     this.#errno = 0;
@@ -83,9 +97,9 @@ export class SemihostingHost implements Semihosting {
         files.close(a);
         return 0;
       case SYS.WRITEC:
-        return this.#print(a);
+        return this.print(a);
       case SYS.WRITE:
-        return files.isConsole(a) ? this.#print(b) : files.write(a, this.data.subarray(0, b));
+        return files.isConsole(a) ? this.print(b) : files.write(a, this.data.subarray(0, b));
       case SYS.READ:
         return files.read(a, this.data.subarray(0, b));
       case SYS.ISTTY:
@@ -124,7 +138,7 @@ export class SemihostingHost implements Semihosting {
   }
 
   /** The first bytes of `data` go to the console: all of them, or none now. */
-  #print(length: number): number {
+  print(length: number): number {
     const { output } = this.#parts;
     if (!output.ready) return AGAIN;
     for (const byte of this.data.subarray(0, length)) output.put(byte);

@@ -7,6 +7,7 @@
 import { SHARES_SECTION, type SharesState } from '../../../devices/backends/exported-tree.ts';
 import { type SocketStream, STREAMS_SECTION, type StreamsState } from '../../../devices/backends/socket-stream.ts';
 import type { NinepServer } from '../../../devices/virtio/ninep-server.ts';
+import type { Semihosting } from '../../../guest/riscv/environment.ts';
 import type { PhysicalMemory } from '../../../iommu/bus/physical.ts';
 import { realtimeNs } from '../../../platform/clock.ts';
 import { einval } from '../../../platform/errno.ts';
@@ -38,6 +39,8 @@ import {
 } from './passthrough.ts';
 import { PciHost } from './pci-host.ts';
 import { RamMemory } from './ram-memory.ts';
+import { recordedCalls } from './replay/calls.ts';
+import type { Recording, ReplayState } from './replay/recording.ts';
 import { SemihostingHost, type SemihostingPlan, type SemihostingState } from './semihosting.ts';
 import { SerialLine } from './serial-line.ts';
 import { TestFinisher } from './test-finisher.ts';
@@ -88,6 +91,8 @@ export interface SharedState extends Partial<WiredState> {
   readonly streams?: StreamsState;
   /** There where time is counted by instructions. */
   readonly icount?: IcountState;
+  /** There where a guest is recorded or replayed. */
+  readonly replay?: ReplayState;
   /** There where the guest reads folders by 9P. */
   readonly shares?: SharesState;
   readonly uart: UartState;
@@ -124,6 +129,8 @@ export interface SharedMachineOptions {
   readonly shares?: readonly NinepServer[];
   /** Time is counted by instructions. */
   readonly icount?: IcountPlan | undefined;
+  /** The recording of a guest with `icount`. */
+  readonly recording?: Recording | undefined;
   /** The clock to use without `icount`: CLOCK_MONOTONIC in ns by default. */
   readonly monotonicNs?: () => number;
 }
@@ -138,6 +145,9 @@ export class SharedMachine {
   readonly input: ConsoleInput;
   readonly output: ConsoleOutput;
   readonly semihosting: SemihostingHost | undefined;
+  /** What answers the guest's calls. */
+  readonly calls: Semihosting | undefined;
+  readonly recording: Recording | undefined;
   readonly #control: Int32Array;
   readonly #pci = new PciHost();
   readonly #functions: readonly PassthroughFunction[];
@@ -169,6 +179,9 @@ export class SharedMachine {
     this.input = input;
     this.output = output;
     this.semihosting = options.semihosting && this.#semihosting(options.semihosting);
+    this.recording = options.recording;
+    this.calls =
+      this.recording && this.semihosting ? recordedCalls(this.semihosting, this.recording) : this.semihosting;
     this.#streams = options.streams ?? [];
     this.#shares = options.shares ?? [];
     this.#serial = options.serial && new SerialLine(options.serial, input);
@@ -233,13 +246,25 @@ export class SharedMachine {
 
   /** Lets devices see what has happened outside of the machine: input, time. */
   update(): void {
+    if (this.recording) this.recording.look(() => this.#look());
+    else this.#look();
+  }
+
+  #look(): void {
     for (const stream of this.#streams) stream.update();
-    this.#serial?.update();
-    this.input.hear();
+    this.#hear();
     this.uart.update();
     if (this.#wired) for (const fn of this.#functions) fn.update();
     this.#wired?.update();
     this.#virtio?.update();
+  }
+
+  #hear(): void {
+    const replayed = this.recording?.replays ? this.recording.takes('input') : undefined;
+    if (replayed) this.input.push(replayed);
+    else if (!this.recording?.replays) this.#serial?.update();
+    const heard = this.input.hear();
+    if (heard.length > 0 && !this.recording?.replays) this.recording?.note('input', 0, heard);
   }
 
   /**
@@ -307,6 +332,7 @@ export class SharedMachine {
         ? { shares: SHARES_SECTION.of({ shares: this.#shares.map((each) => each.save()) }) }
         : {}),
       ...(this.icount ? { icount: this.icount.save(this.input.waiting) } : {}),
+      ...(this.recording ? { replay: this.recording.save() } : {}),
     };
   }
 
@@ -318,12 +344,13 @@ export class SharedMachine {
   }
 
   restore(state: SharedState): void {
-    const { uart, pci, virtio, iommu, streams, fwCfg, semihosting, icount, shares } = state;
+    const { uart, pci, virtio, iommu, streams, fwCfg, semihosting, icount, replay, shares } = state;
     this.restoreFunctions(pci);
     if (icount) {
       this.icount?.restore(icount); // before those that follow its time
       this.input.hearAgain(icount.heard);
     }
+    if (replay) this.recording?.restore(replay);
     if (this.#wired) {
       this.#wired.restore(state);
       for (const fn of this.#functions) fn.settleIntx();

@@ -16,6 +16,7 @@ import { factCommands } from './facts.ts';
 import { kexecCommands } from './kexec.ts';
 import { liveUpdateCommands } from './live-update.ts';
 import { migrationCommands } from './migration.ts';
+import { replayCommands } from './replay.ts';
 import { runStateCommands } from './run-state.ts';
 
 const VERSION_INFO = object({ qemu: object({ major: int, minor: int, micro: int }), package: str });
@@ -38,6 +39,7 @@ export function commandsOf(parts: CommandParts, emit: (event: string) => void): 
       ...liveUpdateCommands(update),
       ...migrationCommands(parts),
       ...factCommands(vm, standing),
+      ...replayCommands(vm),
       ...kexecCommands(parts),
     }),
     EVENTS,

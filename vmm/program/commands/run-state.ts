@@ -1,4 +1,5 @@
 /** Commands that ask for the run state or change it. */
+import { einval } from '../../../platform/errno.ts';
 import type { LiveUpdate } from '../../live-update/update.ts';
 import { action, type CommandSpec, command } from '../../monitor/command.ts';
 import { bool, enumOf, NOTHING, object, type Qapi } from '../../monitor/qapi.ts';
@@ -23,7 +24,11 @@ export function runStateCommands(
     }),
     stop: action(() => vm.pause()),
     cont: action(() => vm.resume()),
-    system_reset: action(() => vm.systemReset()),
+    system_reset: action(() => {
+      if (vm.parts.backends.recording?.mode === 'replay')
+        throw einval('the guest is replayed: its resets are recorded');
+      return vm.systemReset();
+    }),
     /**
      * The `virt` machine has no power button that this guest could see: there is only the event.
      */

@@ -107,8 +107,7 @@ export class Kernel {
     this.#listener = listener;
     const openPath = nodes(vfio, host, reserved);
     const connectionFds = fds.connections;
-    const hall = { socketPath, memlock, files, channels, openPath, connectionFds, pages, attention };
-    this.#server = new Server({ ...hall, ownsThread: true });
+    this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds, pages, attention });
   }
 
   /** From here on the kernel answers clients. */

@@ -52,7 +52,7 @@ export function assemble({ state, ram, backends, host, vitals: vitalsFd }: Assem
     ram: ram.mapping,
     backends,
     // a replay has its input already
-    console: new Console(shared, { ofTerminal: planSerial(options).serial === 'stdio' && !replays(backends) }),
+    console: new Console(shared, { ofTerminal: planSerial(options).serial === 'stdio', hears: !replays(backends) }),
     ...(host ? { host } : {}),
     ...(host || hasSockets ? { interrupts: new InterruptThread(shared, waiting) } : {}),
   });

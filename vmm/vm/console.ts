@@ -51,12 +51,20 @@ export class Console {
   #moved = false;
   #quit: () => void = () => {};
   readonly #ofTerminal: boolean;
+  readonly #hears: boolean;
   /** Whether stdin is ours: a process that only stands by must not even touch the stream. */
   #isOpen = false;
 
-  /** `ofTerminal`: the line leads here, and not to a socket, whose input the vCPU takes itself. */
-  constructor(shared: VmShared, { ofTerminal }: { readonly ofTerminal: boolean }) {
+  /**
+   * `ofTerminal`: the line leads here, and not to a socket, whose input the vCPU takes itself.
+   * `hears`: the guest hears what is typed.
+   */
+  constructor(
+    shared: VmShared,
+    { ofTerminal, hears = true }: { readonly ofTerminal: boolean; readonly hears?: boolean },
+  ) {
     this.#ofTerminal = ofTerminal;
+    this.#hears = ofTerminal && hears;
     this.#ring = new ConsoleInput(shared.input);
     this.#control = int32s(shared.control);
   }
@@ -83,6 +91,7 @@ export class Console {
     this.#quit = quit;
     if (!this.#ofTerminal) return;
     process.stdout.on('error', () => {}); // nothing is written through the stream
+    if (!this.#hears) return;
     this.#isFile = fstatSync(STDIN).isFile();
     this.#isOpen = true;
     if (process.stdin.isTTY) this.#makeRaw();
@@ -120,7 +129,7 @@ export class Console {
 
   /** Stops reading, for good or until `refill`. */
   pause(): void {
-    if (this.#ofTerminal && !this.#isFile) process.stdin.pause();
+    if (this.#hears && !this.#isFile) process.stdin.pause();
   }
 
   /**

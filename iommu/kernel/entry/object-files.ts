@@ -6,7 +6,6 @@
  * DEVIATION: Linux releases each when it is closed. A client that unlocks its fd has closed it.
  */
 import { close, lockNow, lockShared, open, unlock } from '../../../platform/libc/fd.ts';
-import { dueIn } from '../../../platform/next-round.ts';
 import { fdObjectKey, objectKeyOf } from '../../../platform/process.ts';
 import type { OpenFile } from '../core/open-file.ts';
 import { Closes } from './closes/closes.ts';
@@ -37,7 +36,7 @@ export class ObjectFiles {
   readonly #byKey = new Map<string, HeldObject>();
   readonly #onClose: () => void;
   #closes: Closes | undefined;
-  #cancel = (): void => {};
+  #timer: NodeJS.Timeout | undefined;
 
   /** `onClose` is called when gone() may have something to tell. */
   constructor(onClose: () => void) {
@@ -97,18 +96,18 @@ export class ObjectFiles {
 
   /** Tells the owner, and again later if something is still locked. */
   #look(looks: number): void {
-    this.#cancel();
+    clearTimeout(this.#timer);
     this.#onClose();
     const isOpen = [...this.#byKey.values()].some(({ closing }) => closing);
     if (!isOpen || looks === 0) return;
-    this.#cancel = dueIn(2 ** (LOOKS - looks), () => this.#look(looks - 1));
+    this.#timer = setTimeout(() => this.#look(looks - 1), 2 ** (LOOKS - looks)).unref();
   }
 
   /** Takes all files away. The caller releases them. */
   takeAll(): readonly OpenedFile[] {
     const all = this.list();
     this.#byKey.clear();
-    this.#cancel();
+    clearTimeout(this.#timer);
     return all;
   }
 

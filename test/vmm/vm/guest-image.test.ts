@@ -140,6 +140,10 @@ describe('the files of a guest', () => {
       ['-M', 'virt,iommu=on', '--host', 'h', '--device', 'vfio-pci,host=0000:00:02.0'],
       "iommu-sys=on: passed-through devices cannot be behind the guest's own IOMMU",
     ],
+    [
+      ['-icount', '1,rr=record,rrfile=f', '--host', 'h', '--device', 'vfio-pci,host=0000:00:02.0'],
+      '-icount rr=: what passed-through devices do cannot be recorded: leave vfio-pci devices out',
+    ],
     [['-smp', '0'], '-smp 0: give the number of harts, 1 to 8'],
     [['-smp', 'cpus=9'], '-smp cpus=9: give the number of harts, 1 to 8'],
     [['-smp', '2,sockets=2'], '-smp 2,sockets=2: give the number of harts, 1 to 8'],

@@ -146,9 +146,9 @@ export class Recording {
     return bytes;
   }
 
-  /** Replay: the next event; undefined: the recording is over. */
+  /** Replay: the next event; undefined: there is none, or this is no replay. */
   get head(): ReplayEvent | undefined {
-    return this.#is.fd === NO_FILE ? undefined : this.#log.head;
+    return this.replays && this.#is.fd !== NO_FILE ? this.#log.head : undefined;
   }
 
   /** Replay: the next event, if it comes now. */
@@ -182,7 +182,7 @@ export class Recording {
    */
   bounded(left: number): number {
     const { head } = this;
-    if (!this.replays || !head) return left;
+    if (!head) return left;
     return Math.max(1, Math.min(left, head.at.instructions - this.#clock.instructions + (asks(head) ? 1 : 0)));
   }
 
@@ -190,7 +190,7 @@ export class Recording {
   checkPassed(): void {
     const { head } = this;
     if (this.#divergence) throw this.#divergence;
-    if (!this.replays || !head) return;
+    if (!head) return;
     const { instructions, ns } = this.#clock;
     if (instructions > head.at.instructions || ns > head.at.ns) throw this.diverged('it has gone further');
   }

@@ -5,6 +5,7 @@
  * and the works of one owner take turns as well. So a client gains nothing by asking for much at
  * once.
  */
+import { nextRound } from './next-round.ts';
 
 /** Work that may pause at each `yield`. */
 export type Sliced<T> = Generator<void, T, void>;
@@ -77,18 +78,18 @@ function slice<T>(work: Sliced<T>, sliceMs: number): IteratorResult<void, T> {
 const NOBODY = 0;
 
 function later(goOn: () => void, owner = NOBODY): void {
-  if (waiting.size === 0) setImmediate(round);
+  if (waiting.size === 0) nextRound(round);
   const queue = waiting.get(owner);
   if (queue) queue.push(goOn);
   else waiting.set(owner, [goOn]);
 }
 
-/** setImmediate runs after the event loop has looked at every socket. */
+/** It runs after the event loop has looked at every socket. */
 function round(): void {
   const [owner, queue] = waiting.entries().next().value!;
   const goOn = queue.shift()!;
   waiting.delete(owner);
   if (queue.length > 0) waiting.set(owner, queue); // behind all the others
-  if (waiting.size > 0) setImmediate(round);
+  if (waiting.size > 0) nextRound(round);
   goOn();
 }

@@ -6,8 +6,8 @@
 #include "lib/trap.h"
 
 /*
- * What a driver waits for, measured by the guest's own clock on the first edu device: a register read, the same after the guest and
- * the device have slept, a posted write, an interrupt while the hart runs and while it sleeps, and a DMA of 4 KiB with its interrupt. If there is a second edu
+ * What a driver waits for, measured by the guest's own clock on the first edu device: a register read and a posted write, the same
+ * after the guest and the device have slept, an interrupt while the hart runs and while it sleeps, and a DMA of 4 KiB with its interrupt. If there is a second edu
  * device, its DMA latency must be 1 ms: how much later its interrupt comes, to a hart that has run so long and to one that has slept.
  * Prints microseconds in tenths.
  */
@@ -118,6 +118,12 @@ static u32 write_round(u32 number)
 	return (u32)(MTIME - start);
 }
 
+static u32 asleep_write_round(u32 number)
+{
+	sleep_for(SLEEP);
+	return write_round(number);
+}
+
 /* From the store that starts it to the first line of the handler. */
 static u32 until_interrupt(bool sleeps, u64 start)
 {
@@ -205,6 +211,7 @@ int main(void)
 	measure("read", read_round);
 	measure_rounds("read-asleep", asleep_round, LATE_WARM_UP, LATE_ROUNDS);
 	measure("write", write_round);
+	measure_rounds("write-asleep", asleep_write_round, LATE_WARM_UP, LATE_ROUNDS);
 	measure("msi-running", running_round);
 	measure("msi-sleeping", sleeping_round);
 	measure("dma", dma_round);

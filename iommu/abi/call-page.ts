@@ -1,8 +1,8 @@
 /**
  * The call page: shared memory beside a task channel, through which the thread's short calls pass
- * while the kernel looks at it. It only makes calls faster. Every call can go by the socket, and
- * the answer to a call of the page may come there. It has two pages, so a call can move a page of
- * data. Earlier builds know the first one only: either side takes it as it finds it.
+ * while the kernel looks at it, or can be rung. It only makes calls faster. Every call can go by
+ * the socket, and the answer to a call of the page may come there. It has two pages, so a call can
+ * move a page of data. Earlier builds know the first one only: either side takes it as it finds it.
  *
  * `state` goes FREE → POSTED (client) → SERVING (kernel) → DONE (kernel) → FREE (client). Three
  * exchanges leave this way. POSTED → FREE: nobody has taken the call, and the client makes it by
@@ -10,10 +10,16 @@
  * because the call sleeps, the answer does not fit, or the client has waited long enough. The
  * client then puts FREE. So each side can always go on alone, and neither waits for a word.
  *
+ * While `attentive` is RINGS the kernel waits for `bell`, in its sleep or beside other work. A
+ * client that has posted a call and finds RINGS there makes AWAKE of it, and rings. It then sleeps
+ * on `state`, if the kernel does not come soon, and says so in `sleeps`.
+ *
  * The kernel trusts nothing here: it reads each word once, and what it reads is a request like one
  * that came by the socket.
  */
 import { eproto } from '../../platform/errno.ts';
+import { currentCpu } from '../../platform/libc/cpu.ts';
+import { futexWait, futexWake, type WaitedWord } from '../../platform/libc/futex.ts';
 import { stays } from '../../platform/look-for.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s } from '../../platform/shared.ts';
@@ -27,7 +33,7 @@ export const CALL_PAGE_DATA = CALL_PAGES * PAGE_SIZE - HEADER_BYTES;
 const Page = defineShared('call page', {
   state: atomic32, // publishes all other fields in both directions
   pad0: bytes(60),
-  attentive: atomic32, // kernel: 1 = it looks at the page now. A hint: nothing depends on it
+  attentive: atomic32, // kernel: AWAY, AWAKE or RINGS; a client that rings turns RINGS into AWAKE
   pad1: bytes(60),
   op: atomic32, // client: OP_*
   fd: atomic32, // client
@@ -35,12 +41,22 @@ const Page = defineShared('call page', {
   lo: atomic32, // client: ioctl with a number, its low half; pread, pwrite: the offset's
   hi: atomic32, // client
   length: atomic32, // client: bytes of data; pread: how many bytes are asked for
-  pad2: bytes(40),
+  bell: atomic32, // client adds 1 and wakes; the kernel waits for it while it says RINGS
+  cpu: atomic32, // client: the CPU that it rang from. A hint: nothing depends on it
+  sleeps: atomic32, // client: 1 = the kernel wakes it at `state` when the call leaves POSTED or SERVING
+  pad2: bytes(28),
   ret: atomic32, // kernel: what the call returns, −errno included
   out: atomic32, // kernel: bytes of `data` that are the result, −1 for none
   pad3: bytes(56),
   data: bytes(CALL_PAGE_DATA), // client, then kernel
 });
+
+/** The kernel hears of no call in the page. */
+export const AWAY = 0;
+/** It looks at the page. */
+export const AWAKE = 1;
+/** The bell brings it. A build that does not know this takes it for AWAY. */
+export const RINGS = 2;
 
 const FREE = 0;
 const POSTED = 1;
@@ -61,12 +77,15 @@ export type Passed = 'refused' | 'answered' | 'by-socket';
 /** How long a client looks for the kernel to take a call, and then for its answer. */
 export interface Patience {
   readonly takeMs: number;
+  /** How long it looks for a kernel that it has rung, and then sleeps until it is answered. */
+  readonly wakeMs: number;
+  readonly sleepMs: number;
   readonly answerMs: number;
   /** Looks at the word between two looks at the clock. */
   readonly looks: number;
 }
 
-const PATIENCE: Patience = { takeMs: 0.15, answerMs: 0.2, looks: 32 };
+export const PATIENCE: Patience = { takeMs: 0.15, wakeMs: 0.1, sleepMs: 10, answerMs: 0.2, looks: 32 };
 
 /**
  * The client's side: one thread of it, one call at a time. // HOT: 0.9 µs a call with the kernel's
@@ -132,9 +151,9 @@ export class CallPageClient {
     Atomics.store(this.#words, Page.word.state, FREE);
   }
 
-  /** Whether the kernel looks. It stops looking when calls come by the socket all the same. */
+  /** Whether the kernel looks, or can be rung. */
   #open(): boolean {
-    return Atomics.load(this.#words, Page.word.attentive) === 1;
+    return Atomics.load(this.#words, Page.word.attentive) !== AWAY;
   }
 
   #setLong(value: number): void {
@@ -149,11 +168,35 @@ export class CallPageClient {
     words[Page.word.fd] = fd;
     words[Page.word.length] = length;
     Atomics.store(words, state, POSTED); // pairs with the exchange in CallPageServer.take
+    if (this.#ring() && this.#lasts(POSTED, this.#patience.wakeMs)) this.#sleep();
     if (this.#lasts(POSTED, this.#patience.takeMs) && Atomics.compareExchange(words, state, POSTED, FREE) === POSTED)
       return 'refused';
     if (this.#lasts(SERVING, this.#patience.answerMs)) Atomics.compareExchange(words, state, SERVING, BY_SOCKET);
     // pairs with the exchanges in CallPageServer.answer and .leave
     return Atomics.load(words, state) === DONE ? 'answered' : 'by-socket';
+  }
+
+  /** Brings the kernel, if it waits for that. To be called when the call is posted. */
+  #ring(): boolean {
+    const words = this.#words;
+    const { attentive, bell, cpu } = Page.word;
+    // after the call is posted; pairs with the store in CallPageServer.letRing
+    if (Atomics.load(words, attentive) !== RINGS) return false;
+    if (Atomics.compareExchange(words, attentive, RINGS, AWAKE) !== RINGS) return false;
+    words[cpu] = currentCpu();
+    Atomics.add(words, bell, 1); // pairs with the load in CallPageServer.letRing
+    futexWake({ words, index: bell, shared: true });
+    return true;
+  }
+
+  /** The kernel waits for a CPU, or has other calls to serve: leaves the CPU to it. */
+  #sleep(): void {
+    const words = this.#words;
+    const { state, sleeps } = Page.word;
+    // before Linux compares the state; pairs with the load in CallPageServer.#wake
+    Atomics.store(words, sleeps, 1);
+    futexWait({ words, index: state, shared: true, seen: POSTED }, this.#patience.sleepMs);
+    Atomics.store(words, sleeps, 0);
   }
 
   /** True: the state has stayed `now` for so long. */
@@ -181,8 +224,28 @@ export class CallPageServer {
     this.#data = uint8s(page).subarray(HEADER_BYTES);
   }
 
+  /** Looks at the page from here on, or hears of no call there. */
   setAttentive(on: boolean): void {
-    Atomics.store(this.#words, Page.word.attentive, on ? 1 : 0);
+    Atomics.store(this.#words, Page.word.attentive, on ? AWAKE : AWAY);
+  }
+
+  /**
+   * Lets the client ring. The caller must look at the page once more, and then wait for the bell:
+   * the word that is returned.
+   */
+  letRing(): WaitedWord {
+    const words = this.#words;
+    const index = Page.word.bell;
+    // before the word that lets it ring; pairs with the add in CallPageClient.#ring
+    const seen = Atomics.load(words, index);
+    // before the last look; pairs with the exchange in CallPageClient.#ring
+    Atomics.store(words, Page.word.attentive, RINGS);
+    return { words, index, shared: true, seen };
+  }
+
+  /** The CPU from which the client has rung last. */
+  rangOn(): number {
+    return this.#words[Page.word.cpu]!;
   }
 
   /**
@@ -232,7 +295,9 @@ export class CallPageServer {
     words[Page.word.out] = out ? out.length : -1;
     if (out) this.#data.set(out);
     // pairs with the load in CallPageClient.#lasts
-    return Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;
+    const answered = Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;
+    this.#wake();
+    return answered;
   }
 
   /** The call that was taken sleeps: its answer will go by the socket. */
@@ -242,6 +307,13 @@ export class CallPageServer {
 
   #toSocket(): false {
     Atomics.compareExchange(this.#words, Page.word.state, SERVING, BY_SOCKET); // pairs as in answer
+    this.#wake();
     return false;
+  }
+
+  #wake(): void {
+    const words = this.#words;
+    // after the exchange of the state; pairs with the store in CallPageClient.#sleep
+    if (Atomics.load(words, Page.word.sleeps) === 1) futexWake({ words, index: Page.word.state, shared: true });
   }
 }

@@ -5,6 +5,7 @@
 import { monotonicNs } from '../../platform/clock.ts';
 import { eacces, einval, enodev, enotty } from '../../platform/errno.ts';
 import { hex } from '../../platform/hex.ts';
+import { nextRound } from '../../platform/next-round.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import type {
   ControlReplies,
@@ -158,7 +159,7 @@ export class ControlFile implements FileOperations {
   async #kexec(target: string | undefined): Promise<ControlReplies['kexec']> {
     const { board, kexec } = this.#host;
     const { keeps } = (await board.send({ op: 'kexec', target })) as KexecPermission;
-    setImmediate(() => kexec(keeps)); // after the answer
+    nextRound(() => kexec(keeps)); // after the answer
     return {};
   }
 

@@ -107,7 +107,8 @@ export class Kernel {
     this.#listener = listener;
     const openPath = nodes(vfio, host, reserved);
     const connectionFds = fds.connections;
-    this.#server = new Server({ socketPath, memlock, files, channels, openPath, connectionFds, pages, attention });
+    const hall = { socketPath, memlock, files, channels, openPath, connectionFds, pages, attention };
+    this.#server = new Server({ ...hall, ownsThread: true });
   }
 
   /** From here on the kernel answers clients. */

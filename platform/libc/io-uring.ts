@@ -5,7 +5,7 @@ import { fromErrno } from '../errno.ts';
 import { check, EAGAIN, EINTR, MAX_TRIES } from './check.ts';
 import { close } from './fd.ts';
 import { c, lastErrno, viewOf } from './ffi.ts';
-import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE } from './mmap.ts';
+import { MAP_SHARED, mmap, munmap, PROT_READ, PROT_WRITE, vaddrOf } from './mmap.ts';
 
 const SYS_IO_URING_SETUP = 425;
 const SYS_IO_URING_ENTER = 426;
@@ -21,6 +21,10 @@ const IORING_SETUP_CQSIZE = 8;
 const IORING_REGISTER_EVENTFD = 4;
 const IORING_UNREGISTER_EVENTFD = 5;
 const IORING_ENTER_GETEVENTS = 1;
+const IORING_ENTER_EXT_ARG = 8;
+/** struct io_uring_getevents_arg: sigmask u64, sigmask_sz u32, min_wait_usec u32, ts u64. */
+const GETEVENTS_ARG = { bytes: 24, ts: 16 };
+const ETIME = 62;
 const IORING_OFF_SQES = 0x1000_0000;
 const RING_BYTES = 4096;
 
@@ -78,6 +82,27 @@ export function ioUringWait(ring: number): void {
   if (c.io_uring_enter(SYS_IO_URING_ENTER, ring, 0, 1, IORING_ENTER_GETEVENTS, null, 0) >= 0) return;
   const errno = lastErrno();
   if (errno !== EINTR) throw fromErrno(errno, 'io_uring_enter');
+}
+
+/** A struct __kernel_timespec, and where it is. A shared buffer never moves. */
+let timespec: { readonly words: BigInt64Array; readonly vaddr: number } | undefined;
+
+/**
+ * As ioUringWait, for timeoutMs at the longest. From Linux 5.11 on; EINVAL before.
+ */
+export function ioUringWaitFor(ring: number, timeoutMs: number): void {
+  if (!timespec) {
+    const words = new BigInt64Array(new SharedArrayBuffer(16));
+    timespec = { words, vaddr: vaddrOf(new Uint8Array(words.buffer)) };
+  }
+  timespec.words[0] = BigInt(Math.floor(timeoutMs / 1000));
+  timespec.words[1] = BigInt(Math.floor((timeoutMs % 1000) * 1e6));
+  const arg = new DataView(new ArrayBuffer(GETEVENTS_ARG.bytes));
+  arg.setBigUint64(GETEVENTS_ARG.ts, BigInt(timespec.vaddr), true);
+  const flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+  if (c.io_uring_enter(SYS_IO_URING_ENTER, ring, 0, 1, flags, arg, GETEVENTS_ARG.bytes) >= 0) return;
+  const errno = lastErrno();
+  if (errno !== EINTR && errno !== ETIME) throw fromErrno(errno, 'io_uring_enter');
 }
 
 /**

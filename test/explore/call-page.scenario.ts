@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { CallPageClient, CallPageServer } from '../../iommu/abi/call-page.ts';
 import type { FileRequest } from '../../iommu/abi/wire.ts';
+import { futexWaitAny } from '../../platform/libc/futex.ts';
 import { wholeOf } from '../../platform/shared.ts';
-import { cpuModel } from './futex-model.ts';
-import { type ActorContext, defineScenario } from './scenario.ts';
+import { cpuModel, futexModel } from './futex-model.ts';
+import { type ActorContext, defineScenario, inSteps } from './scenario.ts';
 
 const OFFSETS = [0x10, 0x20];
 /** The result of a call is its offset and one. */
@@ -16,7 +17,16 @@ const REPLY = 1;
 /** How often each call was carried out, by its index in OFFSETS. */
 const CARRIED_OUT = 2;
 
-const PAGE_WORDS: Readonly<Record<number, string>> = { 0: 'state', 16: 'attentive', 32: 'op', 35: 'lo', 37: 'length' };
+const PATIENCE = { takeMs: 0.04, wakeMs: 0.01, sleepMs: Number.POSITIVE_INFINITY, answerMs: 0.04, looks: 1 };
+
+const PAGE_WORDS: Readonly<Record<number, string>> = {
+  0: 'state',
+  16: 'attentive',
+  32: 'op',
+  35: 'lo',
+  37: 'length',
+  38: 'bell',
+};
 
 /** The kernel is attentive. */
 function memory() {
@@ -44,7 +54,7 @@ function receive(socket: Int32Array): number {
 }
 
 function client({ page, socket }: Words): void {
-  const calls = new CallPageClient(wholeOf(page), { takeMs: 0.04, answerMs: 0.04, looks: 1 });
+  const calls = new CallPageClient(wholeOf(page), PATIENCE);
   const words = new Int32Array(socket);
   for (const offset of OFFSETS) {
     const passed = calls.pread(7, offset, 0);
@@ -109,4 +119,50 @@ export const sleeps = defineScenario({
   ...parts,
   name: 'sleeps',
   actors: { client, kernel: (words, context) => kernel(words, context, true) },
+});
+
+const ringMemory = () => ({ ...memory(), kick: new SharedArrayBuffer(4) });
+type RingWords = ReturnType<typeof ringMemory>;
+
+/** It has no socket, and waits for ever. */
+function ringer({ page }: RingWords): void {
+  const forEver = Number.POSITIVE_INFINITY;
+  const calls = new CallPageClient(wholeOf(page), { ...PATIENCE, takeMs: forEver, answerMs: forEver });
+  for (const offset of OFFSETS) {
+    assert.equal(calls.pread(7, offset, 0), 'answered');
+    assert.equal(calls.ret, resultOf(offset), `result of the call at ${offset}`);
+    calls.free();
+  }
+}
+
+/** Waits for the bell, as iommu/kernel/core/bells.ts does. */
+function rung({ page, socket }: RingWords, context: ActorContext): void {
+  const server = new CallPageServer(wholeOf(page));
+  const words = new Int32Array(socket);
+  const serve = (): void => {
+    const request = server.take() as { readonly offset: number } | undefined;
+    if (!request) return;
+    context.effect(`call at ${request.offset}`, () => words[CARRIED_OUT + OFFSETS.indexOf(request.offset)]!++);
+    server.answer({ ret: resultOf(request.offset) });
+  };
+  for (;;) {
+    const bell = server.letRing();
+    serve();
+    futexWaitAny([bell], Number.POSITIVE_INFINITY);
+    serve();
+  }
+}
+
+/** No ring is lost: a client that yields its CPU gets it back when the kernel sleeps. */
+export const rings = defineScenario<RingWords>({
+  ...parts,
+  name: 'rings',
+  memory: ringMemory,
+  actors: { ringer, rung },
+  daemons: ['rung'],
+  timeouts: 'idle',
+  libc: ({ kick, socket }) => ({
+    ...futexModel(kick),
+    yieldCpu: inSteps(() => void Atomics.wait(new Int32Array(socket), REQUEST, 0, 1)),
+  }),
 });

@@ -1,6 +1,6 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
-import { answers, sleeps } from './call-page.scenario.ts';
+import { answers, rings, sleeps } from './call-page.scenario.ts';
 import { findsMutant, holds } from './expectations.ts';
 import type { Mutant } from './scenario.ts';
 
@@ -24,8 +24,8 @@ const mutants = {
   answerIsNoExchange: {
     name: 'answer-is-no-exchange',
     file,
-    find: 'return Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;',
-    replace: 'return Atomics.exchange(words, Page.word.state, DONE) === SERVING;',
+    find: 'const answered = Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;',
+    replace: 'const answered = Atomics.exchange(words, Page.word.state, DONE) === SERVING;',
   },
   tiredIsNoExchange: {
     name: 'tired-is-no-exchange',
@@ -40,12 +40,11 @@ const mutants = {
     words[Page.word.out] = out ? out.length : -1;
     if (out) this.#data.set(out);
     // pairs with the load in CallPageClient.#lasts
-    return Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;`,
-    replace: `    const done = Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;
+    const answered = Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;`,
+    replace: `    const answered = Atomics.compareExchange(words, Page.word.state, SERVING, DONE) === SERVING;
     words[Page.word.ret] = ret;
     words[Page.word.out] = out ? out.length : -1;
-    if (out) this.#data.set(out);
-    return done;`,
+    if (out) this.#data.set(out);`,
   },
   postedBeforeTheCall: {
     name: 'posted-before-the-call',
@@ -67,6 +66,52 @@ const mutants = {
     find: 'Atomics.compareExchange(this.#words, Page.word.state, SERVING, BY_SOCKET); // pairs as in answer',
     replace: 'Atomics.compareExchange(this.#words, Page.word.state, SERVING, DONE);',
   },
+  bellThatWakesNobody: {
+    name: 'bell-that-wakes-nobody',
+    file,
+    find: '    futexWake({ words, index: bell, shared: true });\n',
+    replace: '',
+  },
+  bellThatDoesNotCount: {
+    name: 'bell-that-does-not-count',
+    file,
+    find: '    Atomics.add(words, bell, 1); // pairs with the load in CallPageServer.letRing\n',
+    replace: '',
+  },
+  ringBeforeTheCall: {
+    name: 'ring-before-the-call',
+    file,
+    find: `    Atomics.store(words, state, POSTED); // pairs with the exchange in CallPageServer.take
+    if (this.#ring() &&`,
+    replace: `    const rung = this.#ring();
+    Atomics.store(words, state, POSTED);
+    if (rung &&`,
+  },
+  saysThatItSleepsTooLate: {
+    name: 'says-that-it-sleeps-too-late',
+    file,
+    find: `    Atomics.store(words, sleeps, 1);
+    futexWait({ words, index: state, shared: true, seen: POSTED }, this.#patience.sleepMs);
+`,
+    replace: `    futexWait({ words, index: state, shared: true, seen: POSTED }, this.#patience.sleepMs);
+    Atomics.store(words, sleeps, 1);
+`,
+  },
+  answerThatWakesNobody: {
+    name: 'answer-that-wakes-nobody',
+    file,
+    find: `    this.#wake();
+    return answered;`,
+    replace: '    return answered;',
+  },
+  bellHeardAfterTheWord: {
+    name: 'bell-heard-after-the-word',
+    file,
+    find: `    Atomics.store(words, Page.word.attentive, RINGS);
+    return { words, index, shared: true, seen };`,
+    replace: `    Atomics.store(words, Page.word.attentive, RINGS);
+    return { words, index, shared: true, seen: Atomics.load(words, index) };`,
+  },
 } as const satisfies Record<string, Mutant>;
 
 /** One preemption for each of the exchanges of a call. */
@@ -74,6 +119,7 @@ const BOUND = { preemptions: 3 };
 
 describe('calls by a page of shared memory', () => {
   it('are carried out once each, by the page or by the socket', () => holds(answers, BOUND));
+  it('are heard where the kernel waits for their bell', () => holds(rings, BOUND));
   it('get their answers by the socket when they sleep', () => holds(sleeps, BOUND));
 });
 
@@ -86,6 +132,12 @@ describe('seeded bugs of the call page', () => {
     { mutant: mutants.answeredBeforeTheResult, scenario: answers, kind: 'threw' },
     { mutant: mutants.postedBeforeTheCall, scenario: answers, kind: 'threw' },
     { mutant: mutants.leavingKeepsTheClientWaiting, scenario: sleeps, kind: 'threw' },
+    { mutant: mutants.bellThatWakesNobody, scenario: rings, kind: 'deadlock' },
+    { mutant: mutants.bellThatDoesNotCount, scenario: rings, kind: 'deadlock' },
+    { mutant: mutants.ringBeforeTheCall, scenario: rings, kind: 'deadlock' },
+    { mutant: mutants.saysThatItSleepsTooLate, scenario: rings, kind: 'deadlock' },
+    { mutant: mutants.answerThatWakesNobody, scenario: rings, kind: 'deadlock' },
+    { mutant: mutants.bellHeardAfterTheWord, scenario: rings, kind: 'steps' },
   ] as const)('$mutant.name is found and replayed', ({ mutant, scenario, kind }) =>
     findsMutant(scenario, mutant, kind, BOUND),
   );

@@ -14,14 +14,17 @@ export function futexModel(kick: SharedArrayBuffer): LibcModel {
       Atomics.add(kicks, 0, 1);
       Atomics.notify(kicks, 0);
     }),
-    futexWaitAny: inSteps((list: readonly WaitedWord[], timeoutMs: number) => {
-      for (;;) {
-        const seen = Atomics.load(kicks, 0); // before the words: Linux compares and sleeps in one step
-        if (list.some((word) => Atomics.load(word.words, word.index) !== word.seen)) return;
-        if (Atomics.wait(kicks, 0, seen, timeoutMs) === 'timed-out') return;
-      }
-    }),
+    futexWait: inSteps((word: WaitedWord, timeoutMs: number) => waitAny(kicks, [word], timeoutMs)),
+    futexWaitAny: inSteps((list: readonly WaitedWord[], timeoutMs: number) => waitAny(kicks, list, timeoutMs)),
   };
+}
+
+function waitAny(kicks: Int32Array, list: readonly WaitedWord[], timeoutMs: number): void {
+  for (;;) {
+    const seen = Atomics.load(kicks, 0); // before the words: Linux compares and sleeps in one step
+    if (list.some((word) => Atomics.load(word.words, word.index) !== word.seen)) return;
+    if (Atomics.wait(kicks, 0, seen, timeoutMs) === 'timed-out') return;
+  }
 }
 
 /** platform/libc/cpu.ts. No steps: another thread may run at any step as it is. */

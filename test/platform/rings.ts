@@ -3,6 +3,9 @@
  * container.
  */
 import { ioUringClose, ioUringSetup } from '../../platform/libc/io-uring.ts';
+import { RequestRing } from '../../platform/request-ring.ts';
+
+const EAGAIN = 11;
 
 function tryRing(): boolean {
   try {
@@ -14,3 +17,17 @@ function tryRing(): boolean {
 }
 
 export const canRing = tryRing();
+
+function tryWord(): boolean {
+  const ring = RequestRing.create();
+  let waits = false;
+  ring.waitForWord({ words: new Int32Array(new SharedArrayBuffer(4)), index: 0, seen: 1, shared: false });
+  ring.take((_, result) => {
+    waits = result === -EAGAIN;
+  });
+  ring.close();
+  return waits;
+}
+
+/** Whether such a ring waits for words, too (from Linux 6.7 on). */
+export const canRingForWords = canRing && tryWord();

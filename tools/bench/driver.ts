@@ -15,18 +15,29 @@ const EDU = 'edu,dma-latency-ms=0,dma-mask=0xffffffff';
 const LATE_EDU = 'edu,dma-latency-ms=1,dma-mask=0xffffffff';
 const LINE = /^@latency (\S+) (\d+) (\d+)$/;
 
-/** What the guest measures, in its words and ours, with the promise for the median in µs. */
-const ROWS: readonly { readonly name: string; readonly what: string; readonly atMost?: number }[] = [
+interface Row {
+  /** The guest's name for it. */
+  readonly name: string;
+  readonly what: string;
+  /** The promises, in µs: for the median, and for 99 of 100. */
+  readonly atMost?: number;
+  readonly mostlyAtMost?: number;
+}
+
+const ROWS: readonly Row[] = [
   { name: 'clock', what: "floor: a look at the guest's clock" },
-  { name: 'read', what: 'guest reads a register', atMost: 2 },
+  { name: 'read', what: 'guest reads a register', atMost: 2, mostlyAtMost: 10 },
   { name: 'read-asleep', what: 'guest reads a register, after 10 ms of sleep of both', atMost: 60 },
-  { name: 'write', what: 'guest writes a register', atMost: 2 },
-  { name: 'msi-running', what: "register write to the MSI's handler, guest runs" },
-  { name: 'msi-sleeping', what: "register write to the MSI's handler, guest in WFI" },
+  { name: 'write', what: 'guest writes a register', atMost: 2, mostlyAtMost: 10 },
+  { name: 'write-asleep', what: 'guest writes a register, after 10 ms of sleep of both', atMost: 60 },
+  { name: 'msi-running', what: "register write to the MSI's handler, guest runs", atMost: 5 },
+  { name: 'msi-sleeping', what: "register write to the MSI's handler, guest in WFI at once", atMost: 60 },
   { name: 'dma', what: 'DMA of 4 KiB, from the registers to the handler', atMost: 50 },
   { name: 'late-running', what: 'DMA due in 1 ms: so much later the handler, guest runs' },
-  { name: 'late-sleeping', what: 'DMA due in 1 ms: so much later the handler, guest in WFI' },
+  { name: 'late-sleeping', what: 'DMA due in 1 ms: so much later the handler, guest asleep in WFI', atMost: 60 },
 ];
+
+const promise = (atMost: number | undefined): Pick<Figure, 'atMost'> => (atMost === undefined ? {} : { atMost });
 
 interface Latency {
   readonly medianUs: number;
@@ -63,12 +74,11 @@ export async function benchDriver(progress: Progress): Promise<Figure[]> {
   const host = await HostProcess.start([EDU, LATE_EDU]);
   try {
     const measured = await measure(host);
-    return ROWS.flatMap(({ name, what, atMost }) => {
+    return ROWS.flatMap(({ name, what, atMost, mostlyAtMost }) => {
       const { medianUs, worstUs } = measured.get(name)!;
-      const promise = atMost === undefined ? {} : { atMost };
       return [
-        { what: `${what}, median`, value: medianUs, unit: 'µs', ...promise },
-        { what: `${what}, 99 %`, value: worstUs, unit: 'µs' },
+        { what: `${what}, median`, value: medianUs, unit: 'µs', ...promise(atMost) },
+        { what: `${what}, 99 %`, value: worstUs, unit: 'µs', ...promise(mostlyAtMost) },
       ];
     });
   } finally {

@@ -2,64 +2,25 @@
  * The kernel's attention to words that others write: call pages of clients
  * (iommu/abi/call-page.ts), and channels of mediated devices (iommu/bus/mediated-channel.ts). While
  * one of them makes one call after the other, the kernel's thread looks at its words instead of
- * waiting for its socket or its message. It looks for some microseconds after each call, and lets
- * the event loop go round in between. So who is idle costs nothing, and others wait no longer than
- * for a turn.
+ * waiting for its bell, its socket or its message. It looks for some microseconds after each call,
+ * and lets the event loop go round in between. So who is idle costs nothing, and others wait no
+ * longer than for a turn.
  */
 import { Backoff } from '../../../platform/backoff.ts';
+import { nextRound } from '../../../platform/next-round.ts';
 import { mostSpinners } from '../../../platform/spinners.ts';
 import { StepAside } from '../../../platform/step-aside.ts';
+import type { Bells } from './bells.ts';
+import type { Door } from './door.ts';
 import { wakes } from './wakes.ts';
-
-/**
- * Whether there was a call, and whether it has ended. A call that goes on may end as soon as the
- * thread's microtasks run; one that still goes on at the next look is answered by the socket.
- */
-export type Served = 'nothing' | 'done' | 'goes-on';
-
-/** How fast the calls of a channel follow each other when they are a burst. */
-export interface Pace {
-  /** Calls that follow each other within this time are a burst. */
-  readonly burstMs: number;
-  /** The kernel looks so long for the first call: its client is about to be woken by an answer. */
-  readonly wakeMs: number;
-  /** The kernel looks at the page for so long after a call that came there. */
-  readonly patienceMs: number;
-  /** With fewer calls a look was in vain. */
-  readonly leastServed: number;
-}
-
-/**
- * A thread that makes its calls itself. By the socket two wake-ups and the copies of a page lie
- * between an answer and the next call: 300 µs where Linux runs in a virtual machine. With shorter
- * times a busy client whose calls come by the socket would seem idle, and they would go on to come
- * there.
- */
-export const OWN_CALLS: Pace = { burstMs: 0.5, wakeMs: 0.2, patienceMs: 0.05, leastServed: 1 };
-/** A supervisor's: between two calls, the first one's answer and the second go through Linux. */
-export const TRAPPED_CALLS: Pace = { burstMs: 0.5, wakeMs: 0.15, patienceMs: 0.15, leastServed: 1 };
-
-/**
- * The accesses of a mediated device. Where its worker and the kernel's thread share a CPU that
- * others want, a look holds the worker up, and few accesses come before the next sleep.
- */
-export const DEVICE_ACCESSES: Pace = { burstMs: 0.25, wakeMs: 0.05, patienceMs: 0.05, leastServed: 16 };
-
-/** A channel with a call page, or a mediated device. */
-export interface Door {
-  readonly pace: Pace;
-  /** Serves the call that waits in the page. */
-  serve(): Served;
-  setAttentive(on: boolean): void;
-  /** Whether the thread that makes the calls waits for the CPU that this thread has; if known. */
-  waitsForOurCpu?(): boolean;
-}
 
 interface Attended {
   readonly door: Door;
   lastCallMs: number;
   /** Calls that have come there since the kernel began to look. */
   served: number;
+  /** The kernel looks so long for the first call. */
+  firstMs: number;
   /** Of bursts: those that get no attention are skipped. */
   readonly backoff: Backoff;
 }
@@ -80,6 +41,8 @@ export class Attention {
   #coming: readonly Attended[] = [];
   #roundComes = false;
   readonly #aside = new StepAside();
+  /** Where doors are rung while nobody looks. */
+  bells: Bells | undefined;
 
   /** A call of this door came by the socket. To be told before it is served. */
   called(door: Door): void {
@@ -91,7 +54,24 @@ export class Attention {
     if (this.#now.includes(known)) {
       known.backoff.missed(); // the client does not run when we look, or does not want the page
       this.dismiss(door);
-    } else if (isBurst && !known.backoff.skips()) this.#attend(known);
+    } else if (isBurst && !known.backoff.skips() && this.#attend(known, door.pace.wakeMs)) {
+      this.#coming = [...this.#coming, known];
+    }
+  }
+
+  /** The bell of this door has rung: serves its call, and looks for the next one. */
+  rung(door: Door): void {
+    if (this.looksAt(door) || door.serve() === 'nothing') return;
+    const known = this.#known.get(door) ?? newcomer(door);
+    this.#known.set(door, known);
+    known.lastCallMs = performance.now();
+    if (known.backoff.skips()) return;
+    if (door.rangFromOurCpu?.() && !this.#aside.step()) known.backoff.missed();
+    else this.#attend(known, door.pace.patienceMs);
+  }
+
+  looksAt(door: Door): boolean {
+    return this.#now.some((attended) => attended.door === door);
   }
 
   /** The answer to a call of this door is given. */
@@ -106,18 +86,21 @@ export class Attention {
     if (rest.length === this.#now.length) return;
     this.#now = rest;
     this.#aside.looked(false);
-    door.setAttentive(false);
+    if (this.bells?.has(door)) this.bells.arm(door);
+    else door.setAttentive(false);
   }
 
-  #attend(known: Attended): void {
-    if (this.#now.length >= this.#most) return;
+  /** False: it looks at as many doors as it can. */
+  #attend(known: Attended, firstMs: number): boolean {
+    if (this.#now.length >= this.#most) return false;
     known.served = 0;
+    known.firstMs = firstMs;
     this.#now = [...this.#now, known];
-    this.#coming = [...this.#coming, known];
     known.door.setAttentive(true);
-    if (this.#roundComes) return;
+    if (this.#roundComes) return true;
     this.#roundComes = true;
-    setImmediate(this.#round); // when this call is answered, and every other socket was looked at
+    nextRound(this.#round); // when this call is answered, and every other socket was looked at
+    return true;
   }
 
   readonly #round = (): void => {
@@ -126,12 +109,17 @@ export class Attention {
     const woken = wakes();
     let others = false;
     for (let now = 0; now < end && !others && this.#now.length > 0; now = performance.now()) {
-      for (let look = 0; look < LOOKS && !others; look++) others = this.#lookOnce() || wakes() !== woken;
+      for (let look = 0; look < LOOKS && !others; look++) others = this.#lookOnce() || this.#isWanted(woken);
       this.#dismissIdle();
     }
     this.#roundComes = this.#now.length > 0;
-    if (this.#roundComes) setImmediate(this.#round);
+    if (this.#roundComes) nextRound(this.#round);
   };
+
+  /** Whether others need the thread: calls that were woken, or clients that ring. */
+  #isWanted(woken: number): boolean {
+    return wakes() !== woken || (this.bells?.any() ?? false);
+  }
 
   /**
    * The clients of these doors have just been woken by answers on the socket. One whom Linux has
@@ -165,8 +153,8 @@ export class Attention {
   #dismissIdle(): void {
     const now = performance.now();
     for (const attended of this.#now) {
-      const { wakeMs, patienceMs, leastServed } = attended.door.pace;
-      if (now - attended.lastCallMs <= (attended.served === 0 ? wakeMs : patienceMs)) continue;
+      const { patienceMs, leastServed } = attended.door.pace;
+      if (now - attended.lastCallMs <= (attended.served === 0 ? attended.firstMs : patienceMs)) continue;
       if (attended.served < leastServed) attended.backoff.missed();
       this.dismiss(attended.door);
     }
@@ -175,5 +163,5 @@ export class Attention {
 
 const newcomer = (door: Door): Attended => ({
   ...{ door, lastCallMs: Number.NEGATIVE_INFINITY },
-  ...{ served: 0, backoff: new Backoff(MOST_SKIPPED) },
+  ...{ served: 0, firstMs: 0, backoff: new Backoff(MOST_SKIPPED) },
 });

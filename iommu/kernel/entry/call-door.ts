@@ -1,24 +1,34 @@
 /** A channel's call page, as the kernel's thread serves it (iommu/abi/call-page.ts). */
 import { currentCpu } from '../../../platform/libc/cpu.ts';
+import type { WaitedWord } from '../../../platform/libc/futex.ts';
 import type { SharedPage } from '../../../platform/page-arena.ts';
 import { cpuWanted } from '../../../platform/process-status.ts';
 import { CallPageServer } from '../../abi/call-page.ts';
 import type { Reply } from '../../abi/wire.ts';
-import type { Door, Pace, Served } from '../core/attention.ts';
+import type { Pace, RingingDoor, Served } from '../core/door.ts';
 import type { Channel } from './channel.ts';
 
-export class CallDoor implements Door {
+export interface CallDoorOptions {
+  readonly pace: Pace;
+  /** Runs work and ends the connection if it throws. */
+  readonly guarded: (work: () => void) => void;
+  /** RingingDoor.inTurn */
+  readonly inTurn: (work: () => void) => void;
+}
+
+export class CallDoor implements RingingDoor {
   readonly pace: Pace;
   readonly #server: CallPageServer;
   readonly #channel: Channel;
   readonly #guarded: (work: () => void) => void;
+  readonly inTurn: (work: () => void) => void;
   /** The call under way came by the page and can be answered there. */
   #inPage = false;
   #served = false;
 
-  /** `guarded` runs work and ends the connection if it throws. */
-  constructor({ part }: SharedPage, channel: Channel, pace: Pace, guarded: (work: () => void) => void) {
+  constructor({ part }: SharedPage, channel: Channel, { pace, guarded, inTurn }: CallDoorOptions) {
     this.pace = pace;
+    this.inTurn = inTurn;
     this.#server = new CallPageServer(part);
     this.#channel = channel;
     this.#guarded = guarded;
@@ -61,6 +71,15 @@ export class CallDoor implements Door {
   waitsForOurCpu(): boolean {
     const { pid, tid } = this.#channel.task;
     return cpuWanted(pid, tid) === currentCpu();
+  }
+
+  rangFromOurCpu(): boolean {
+    return this.#server.rangOn() === currentCpu();
+  }
+
+  letRing(): WaitedWord {
+    this.#leave();
+    return this.#server.letRing();
   }
 
   setAttentive(on: boolean): void {

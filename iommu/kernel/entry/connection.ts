@@ -23,8 +23,10 @@ import {
   type SharingRequest,
   type TaskHello,
 } from '../../abi/wire.ts';
-import { type Attention, OWN_CALLS, TRAPPED_CALLS } from '../core/attention.ts';
+import type { Attention } from '../core/attention.ts';
+import { OWN_CALLS, TRAPPED_CALLS } from '../core/door.ts';
 import { type FileOperations, OpenFile } from '../core/open-file.ts';
+import type { Rest } from '../core/rest.ts';
 import { ChannelTask, type ProcessTable } from '../core/task.ts';
 import { callerOf, openerOf, type Peer } from './behalf.ts';
 import { CallDoor } from './call-door.ts';
@@ -56,6 +58,8 @@ export interface Hall {
   readonly channels: Set<Channel>;
   readonly turns: Turns;
   readonly attention: Attention;
+  /** Where the kernel's thread sleeps; undefined: in the event loop only. */
+  readonly rest: () => Rest | undefined;
   /** The call pages. */
   readonly pages: PageArena;
 }
@@ -225,12 +229,19 @@ export class Connection {
     if (role.door) throw ebusy('the channel has a page');
     const page = this.#hall.pages.make('call page', pass, CALL_PAGES);
     const isOwn = role.channel.task.pid === this.#peer.pid;
-    const door = new CallDoor(page, role.channel, isOwn ? OWN_CALLS : TRAPPED_CALLS, (work) => this.#guarded(work));
+    const door = new CallDoor(page, role.channel, {
+      pace: isOwn ? OWN_CALLS : TRAPPED_CALLS,
+      guarded: (work) => this.#guarded(work),
+      inTurn: (work) => this.#hall.turns.run(this.#peer.pid, work),
+    });
     role.door = door;
     // A supervisor cannot promise these for the program that it stands for.
     role.channel.tellsOfFds = isOwn;
     role.channel.task.staysInNamespace = isOwn;
+    const rest = this.#hall.rest();
+    rest?.add(door);
     role.closers.push(() => {
+      rest?.remove(door);
       this.#hall.attention.dismiss(door);
       page.release();
     });

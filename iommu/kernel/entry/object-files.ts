@@ -6,6 +6,7 @@
  * DEVIATION: Linux releases each when it is closed. A client that unlocks its fd has closed it.
  */
 import { close, lockNow, lockShared, open, unlock } from '../../../platform/libc/fd.ts';
+import { dueIn } from '../../../platform/next-round.ts';
 import { fdObjectKey, objectKeyOf } from '../../../platform/process.ts';
 import type { OpenFile } from '../core/open-file.ts';
 import { Closes } from './closes/closes.ts';
@@ -36,7 +37,7 @@ export class ObjectFiles {
   readonly #byKey = new Map<string, HeldObject>();
   readonly #onClose: () => void;
   #closes: Closes | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel = (): void => {};
 
   /** `onClose` is called when gone() may have something to tell. */
   constructor(onClose: () => void) {
@@ -96,18 +97,18 @@ export class ObjectFiles {
 
   /** Tells the owner, and again later if something is still locked. */
   #look(looks: number): void {
-    clearTimeout(this.#timer);
+    this.#cancel();
     this.#onClose();
     const isOpen = [...this.#byKey.values()].some(({ closing }) => closing);
     if (!isOpen || looks === 0) return;
-    this.#timer = setTimeout(() => this.#look(looks - 1), 2 ** (LOOKS - looks)).unref();
+    this.#cancel = dueIn(2 ** (LOOKS - looks), () => this.#look(looks - 1));
   }
 
   /** Takes all files away. The caller releases them. */
   takeAll(): readonly OpenedFile[] {
     const all = this.list();
     this.#byKey.clear();
-    clearTimeout(this.#timer);
+    this.#cancel();
     return all;
   }
 

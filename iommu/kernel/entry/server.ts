@@ -6,7 +6,9 @@ import { rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
 import { esrch } from '../../../platform/errno.ts';
+import { handleFd } from '../../../platform/handle-fd.ts';
 import { peerCredentials } from '../../../platform/libc/unix-socket.ts';
+import { epollThatWatches } from '../../../platform/loop-epoll.ts';
 import { Reservation } from '../../../platform/memory.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
 import { PageArena } from '../../../platform/page-arena.ts';
@@ -14,6 +16,8 @@ import { listenUnix } from '../../../platform/unix-listener.ts';
 import { CALL_PAGES } from '../../abi/call-page.ts';
 import type { Memlock } from '../../abi/control.ts';
 import { Attention } from '../core/attention.ts';
+import { Bells } from '../core/bells.ts';
+import { Rest } from '../core/rest.ts';
 import { ProcessTable } from '../core/task.ts';
 import type { Channel } from './channel.ts';
 import { Clients } from './clients.ts';
@@ -46,6 +50,8 @@ export interface ServerOptions {
   readonly attention?: Attention;
   /** Fds for all connections together (Clients). Default: any number. */
   readonly connectionFds?: number;
+  /** The thread is the server's alone: it may sleep outside the event loop. */
+  readonly ownsThread?: boolean;
 }
 
 export class Server {
@@ -53,10 +59,12 @@ export class Server {
   readonly #hall: Hall;
   readonly #sockets = new Set<Socket>();
   readonly #net: NetServer;
+  /** Null: it cannot be. */
+  #rest: Rest | undefined | null;
 
   constructor(options: ServerOptions) {
     const { socketPath, memlock, files, channels = new Set(), openPath } = options;
-    const { connectionFds = Number.POSITIVE_INFINITY } = options;
+    const { connectionFds = Number.POSITIVE_INFINITY, ownsThread = false } = options;
     this.#socketPath = socketPath;
     this.#hall = {
       ...{ memlock, files, channels, openPath },
@@ -64,6 +72,7 @@ export class Server {
       processes: new ProcessTable(),
       turns: new Turns(),
       attention: options.attention ?? new Attention(),
+      rest: () => (ownsThread ? this.#restOfThread() : undefined),
       pages: new PageArena(options.pages ?? new Reservation(OWN_PAGES * PAGE_SIZE).buffer, CALL_PAGES),
     };
     this.#net = createServer((socket) => this.#connected(socket));
@@ -95,6 +104,17 @@ export class Server {
     await Promise.all([closed, ...ends]);
     await this.#hall.files.released();
     this.#hall.processes.close();
+    this.#rest?.close();
+  }
+
+  /** Made when there is something to be rung. */
+  #restOfThread(): Rest | undefined {
+    if (this.#rest === undefined) {
+      const loop = epollThatWatches(handleFd(this.#net)!);
+      const bells = loop === undefined ? undefined : Bells.create(loop);
+      this.#rest = bells ? new Rest(bells, this.#hall.attention) : null;
+    }
+    return this.#rest ?? undefined;
   }
 
   #connected(socket: Socket): void {

@@ -5,6 +5,7 @@
  * never waits for more than a turn of each other process that has calls waiting, and a call that
  * cannot be cut.
  */
+import { nextRound } from '../../../platform/next-round.ts';
 
 /** The thread's time for one process in a round. */
 const TURN_MS = 1;
@@ -41,7 +42,7 @@ export class Turns {
   #expectRound(pid: number): void {
     if (this.#roundComes || (this.#hasTime(pid) && !this.#waiting.has(pid))) return;
     this.#roundComes = true;
-    setImmediate(() => this.#round()); // when the event loop has looked at every socket
+    nextRound(() => this.#round()); // when the event loop has looked at every socket
   }
 
   #round(): void {

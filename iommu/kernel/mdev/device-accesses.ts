@@ -12,8 +12,9 @@ import { errnoNumber, SysError } from '../../../platform/errno.ts';
 import type { BlockInfo } from '../../abi/control.ts';
 import type { DoorbellTable } from '../../bus/interrupts.ts';
 import { type ChannelRequest, ChannelServer, OP_MESSAGE, OP_WRITE } from '../../bus/mediated-channel.ts';
-import { type Attention, DEVICE_ACCESSES, type Door, type Served } from '../core/attention.ts';
+import type { Attention } from '../core/attention.ts';
 import { reportBug } from '../core/bug.ts';
+import { DEVICE_ACCESSES, type Door, type Served } from '../core/door.ts';
 import type { DeviceGroup } from '../vfio/device.ts';
 import { MediatedService } from './service.ts';
 

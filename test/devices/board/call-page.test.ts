@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import { type Board, startHost } from '../../../devices/board/host.ts';
+import { canRingForWords } from '../../platform/rings.ts';
 import { ClientProcess } from '../clients/client-process.ts';
 
 const EDU = { type: 'edu', properties: { addr: '4' } };
@@ -43,16 +44,20 @@ describe('calls by a page that client and host share', () => {
     ]);
   });
 
+  it.skipIf(!canRingForWords)('wake a kernel that sleeps', async () => {
+    expect(await start('rests').says()).toEqual({ answers: [1], answered: 10 });
+  });
+
   it('of others go on while a client scribbles on its page, or dies or execs in the middle of a call', async () => {
     const scribbler = start('scribble');
     expect(await scribbler.says()).toBe('scribbling');
-    const states = ['posted', 'serving', 'done', 'bySocket'];
+    const states = ['posted', 'rung', 'serving', 'done', 'bySocket'];
     const dying = states.map((state) => start('die', state).ended);
     const execs = states.map((state) => start('exec', state).says());
     const others = await start('fd-again').says();
 
-    expect((await Promise.all(dying)).map(([, signal]) => signal)).toEqual(Array(4).fill('SIGKILL'));
-    expect(await Promise.all(execs)).toEqual([1, 1, 1, 1]);
+    expect((await Promise.all(dying)).map(([, signal]) => signal)).toEqual(Array(5).fill('SIGKILL'));
+    expect(await Promise.all(execs)).toEqual([1, 1, 1, 1, 1]);
     expect(others).toEqual({ closed: 'EBADF', identification: 0x010000ed });
     expect(await start('answers').says()).toMatchObject({ answers: [1] });
   });

@@ -1,10 +1,11 @@
 /** Scenarios of clients that make calls by a call page: `call-page SOCKET SCENARIO [WORDS]`. */
 import { closeSync } from 'node:fs';
-import { CallPageClient } from '../../../iommu/abi/call-page.ts';
+import { AWAKE, CallPageClient } from '../../../iommu/abi/call-page.ts';
 import { VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';
 import { codeOf } from '../../../platform/errno.ts';
 import { dup, setCloexec } from '../../../platform/libc/fd.ts';
+import { futexWake } from '../../../platform/libc/futex.ts';
 import { execve } from '../../../platform/libc/this-process.ts';
 import { Mapping } from '../../../platform/memory.ts';
 import { int32s, type SharedPart, wholeOf, within } from '../../../platform/shared.ts';
@@ -16,7 +17,11 @@ import { kernel, openDeviceOf, say, wait } from './script.ts';
 const [, , socketPath, scenario, ...words] = process.argv as [string, string, string, string, ...string[]];
 
 const EDU = '0000:00:04.0';
-const STATES = { posted: 1, serving: 2, done: 3, bySocket: 4 } as const;
+const STATES = { posted: 1, rung: 1, serving: 2, done: 3, bySocket: 4 } as const;
+/** Indices of the page's words. */
+const [STATE, ATTENTIVE, BELL] = [0, 16, 38];
+/** After so long the kernel's thread sleeps. */
+const REST_MS = 20;
 
 /** A task channel of this thread with its page, for calls by hand. */
 function pageByHand(): { socket: number; page: SharedPart } {
@@ -32,6 +37,16 @@ const outcome = (call: () => unknown): unknown => {
     return codeOf(error);
   }
 };
+
+/** Puts a page into a state; `rung`: with a ring of its bell. */
+function putInState(page: SharedPart, state: keyof typeof STATES): void {
+  const words = int32s(page);
+  Atomics.store(words, STATE, STATES[state]);
+  if (state !== 'rung') return;
+  Atomics.store(words, ATTENTIVE, AWAKE);
+  Atomics.add(words, BELL, 1);
+  futexWake({ words, index: BELL, shared: true });
+}
 
 /** Enough calls for the kernel to look at the page, and for the client to have one. */
 function burst(fd: number): void {
@@ -59,6 +74,26 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     }
     const second = outcome(() => conversation.ask({ op: 'page' }, 'a second page'));
     return { answers: [...answers], answered: count.answered, second };
+  },
+
+  /** Calls to a kernel that sleeps, until some of them were answered by the page. */
+  rests() {
+    const { socket, page } = pageByHand();
+    const calls = new CallPageClient(page);
+    const conversation = new Conversation(socket);
+    const fd = kernel.open(VFIO_CONTAINER_PATH);
+    const answers = new Set<number>();
+    let answered = 0;
+    for (let call = 0; call < 1000 && answered < 10; call++) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REST_MS);
+      const passed = calls.ioctl(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU);
+      if (passed === 'answered') {
+        answers.add(calls.ret);
+        answered++;
+      } else if (passed === 'by-socket') conversation.receive();
+      if (passed !== 'refused') calls.free();
+    }
+    return { answers: [...answers], answered };
   },
 
   /** A number that was one file's is the next one's. */
@@ -107,7 +142,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     const fd = kernel.open(VFIO_CONTAINER_PATH);
     const channel = new TaskChannel(socket);
     for (let call = 0; call < 10; call++) channel.ioctl(fd, VFIO_GET_API_VERSION, 0);
-    Atomics.store(int32s(page), 0, STATES[words[0] as keyof typeof STATES]);
+    putInState(page, words[0] as keyof typeof STATES);
     process.kill(process.pid, 'SIGKILL');
     return wait();
   },
@@ -119,7 +154,7 @@ const SCENARIOS: Readonly<Record<string, () => unknown>> = {
     const channel = new TaskChannel(socket);
     for (let call = 0; call < 10; call++) channel.ioctl(fd, VFIO_GET_API_VERSION, 0);
     for (const inherited of [0, 1, 2, fd]) setCloexec(inherited, false);
-    Atomics.store(int32s(page), 0, STATES[words[0] as keyof typeof STATES]);
+    putInState(page, words[0] as keyof typeof STATES);
     const argv = [process.execPath, ...process.execArgv, process.argv[1]!, socketPath, 'inherit', String(fd)];
     return execve(argv[0]!, argv, process.env);
   },

@@ -14,7 +14,7 @@ import { PAGE_SIZE } from '../../../platform/page.ts';
 import { newPart, type SharedPart, within } from '../../../platform/shared.ts';
 
 /** A clock that the client looks at: at each look, the kernel may do something. */
-const PATIENCE = { takeMs: 50, answerMs: 50, looks: 1 };
+const PATIENCE = { takeMs: 50, wakeMs: 50, sleepMs: 50, answerMs: 50, looks: 1 };
 
 let page: SharedPart;
 let server: CallPageServer;
@@ -146,7 +146,7 @@ describe('a call by the page', () => {
   });
 
   it('is taken back when the kernel does not take it', () => {
-    const hasty = new CallPageClient(page, { takeMs: 0, answerMs: 0, looks: 1 });
+    const hasty = new CallPageClient(page, { takeMs: 0, wakeMs: 0, sleepMs: 0, answerMs: 0, looks: 1 });
 
     expect(hasty.ioctl(3, 1, 2)).toBe('refused');
 
@@ -171,7 +171,7 @@ describe('a call by the page', () => {
   });
 
   it('has its answer on the socket when the client has waited long enough', () => {
-    const hasty = new CallPageClient(page, { takeMs: 50, answerMs: 0, looks: 1 });
+    const hasty = new CallPageClient(page, { takeMs: 50, wakeMs: 50, sleepMs: 0, answerMs: 0, looks: 1 });
 
     const passed = call(
       () => hasty.ioctl(3, 1, 2),

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 
 import { monotonicNs } from '../../../platform/clock.ts';
-import { futexWaitAny, futexWake, hasFutexWaitAny } from '../../../platform/libc/futex.ts';
+import { futexWait, futexWaitAny, futexWake, hasFutexWaitAny } from '../../../platform/libc/futex.ts';
 import { startWorker } from '../../../platform/thread.ts';
 import type { FutexSleeperData } from './futex-sleeper.ts';
 
@@ -49,5 +49,24 @@ describe.skipIf(!hasFutexWaitAny())('a sleep on several words', () => {
     futexWaitAny([{ words, index: 0, shared: false, seen: 0 }], 0.25);
 
     expect(monotonicNs() - start).toBeGreaterThanOrEqual(0.25e6);
+  });
+});
+
+describe('a sleep on one word', () => {
+  const words = new Int32Array(new SharedArrayBuffer(4));
+  words[0] = -3;
+
+  it('does not begin when the word is another one already', () => {
+    const start = monotonicNs();
+    futexWait({ words, index: 0, shared: true, seen: 3 }, 600_000);
+
+    expect(monotonicNs() - start).toBeLessThan(60e9);
+  });
+
+  it('ends after its time', () => {
+    const start = monotonicNs();
+    futexWait({ words, index: 0, shared: true, seen: -3 }, 20);
+
+    expect(monotonicNs() - start).toBeGreaterThan(5e6); // a signal may end it earlier
   });
 });

@@ -2,7 +2,7 @@
  * The call page of a program's thread (iommu/abi/call-page.ts): while the thread makes one call
  * after the other, short calls pass there, without waking the kernel's thread.
  */
-import { CALL_PAGES, CallPageClient } from '../../../iommu/abi/call-page.ts';
+import { CALL_PAGES, CallPageClient, PATIENCE } from '../../../iommu/abi/call-page.ts';
 import type { Reply, Request } from '../../../iommu/abi/wire.ts';
 import { codeOf } from '../../../platform/errno.ts';
 import { close } from '../../../platform/libc/fd.ts';
@@ -13,6 +13,8 @@ import { askForObject } from '../../../vmm/client/passed-object.ts';
 
 /** A thread with so many calls behind it asks for a page. */
 const BUSY_CALLS = 64;
+/** The supervisor's thread has the calls of others to take. */
+const NO_SLEEP = { ...PATIENCE, sleepMs: 0 };
 /** The most threads that have one; the others' calls go by the socket. */
 const MOST_PAGES = 256;
 
@@ -83,7 +85,7 @@ export class ThreadPage {
   #busyPage(): CallPageClient | undefined {
     if (this.#calls++ !== BUSY_CALLS) return this.#client;
     this.#page = this.#pages.ask(this.#socket);
-    this.#client = this.#page && new CallPageClient(this.#page.part);
+    this.#client = this.#page && new CallPageClient(this.#page.part, NO_SLEEP);
     return this.#client;
   }
 }

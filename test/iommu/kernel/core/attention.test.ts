@@ -1,14 +1,14 @@
 import { availableParallelism } from 'node:os';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Attention } from '../../../../iommu/kernel/core/attention.ts';
 import {
-  Attention,
   DEVICE_ACCESSES,
   type Door,
   OWN_CALLS,
   type Served,
   TRAPPED_CALLS,
-} from '../../../../iommu/kernel/core/attention.ts';
+} from '../../../../iommu/kernel/core/door.ts';
 import { countWake } from '../../../../iommu/kernel/core/wakes.ts';
 import { leaveCpu } from '../../../../platform/libc/cpu.ts';
 
@@ -263,6 +263,54 @@ describe('attention', () => {
     }
 
     expect(leaveCpu).toHaveBeenCalledTimes(4); // for the first, the third, the seventh and the eleventh
+  });
+
+  describe('to a door that is rung', () => {
+    beforeEach(() => {
+      vi.mocked(leaveCpu).mockReset();
+    });
+
+    it('serves it, and looks for the next call as long as a client that runs needs', async () => {
+      door.calls = 1;
+      attention.rung(door);
+      expect([door.calls, door.attentive]).toEqual([0, true]);
+
+      const began = clock;
+      door.onFirstLook = () => {};
+      await untilUnattended();
+      const lastedUs = (clock - began) * 1000;
+      expect([lastedUs > 50, lastedUs < 100]).toEqual([true, true]);
+    });
+
+    it('ends at once where nothing is posted', () => {
+      attention.rung(door);
+
+      expect([door.looks, door.attentive, attention.looksAt(door)]).toEqual([1, false, false]);
+    });
+
+    it('comes less and less often where no second call follows', async () => {
+      let attended = '';
+      for (let ring = 0; ring < 8; ring++) {
+        door.calls = 1;
+        attention.rung(door);
+        attended += Number(door.attentive);
+        await untilUnattended();
+      }
+
+      expect([door.calls, attended]).toEqual([0, '10100010']);
+    });
+
+    it('leaves the CPU to the client that has rung there, or does not look', () => {
+      const rangFromOurCpu = { rangFromOurCpu: () => true };
+      door.calls = 1;
+      attention.rung(Object.assign(door, rangFromOurCpu));
+      const other = Object.assign(new TestDoor(), rangFromOurCpu, { calls: 1 });
+      vi.mocked(leaveCpu).mockReturnValue(true);
+      attention = new Attention();
+      attention.rung(other);
+
+      expect([door.calls, door.attentive, other.calls, other.attentive]).toEqual([0, false, 0, true]);
+    });
   });
 
   it('is for no more doors than there are other CPUs', () => {

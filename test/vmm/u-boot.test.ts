@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 
+import { isOffered } from '../offered.ts';
 import { updateEnded, VmmProcess, type VmmSetting } from './vmm-process.ts';
 
 const FIRMWARE = '/usr/lib/u-boot/qemu-riscv64/u-boot.bin';
@@ -23,7 +24,9 @@ const WAYS: readonly (readonly [string, VmmSetting, readonly string[]])[] = [
   ['S mode, on our firmware', { guest: KERNEL }, []],
 ];
 
-describe.skipIf(!existsSync(FIRMWARE) || !existsSync(KERNEL))("Debian's U-Boot", () => {
+const isThere = isOffered(existsSync(FIRMWARE) && existsSync(KERNEL), "U-Boot: Debian's package u-boot-qemu");
+
+describe.runIf(isThere)("Debian's U-Boot", () => {
   it.each(WAYS)('reads its disk over updates in %s', async (_, setting, words) => {
     const folder = mkdtempSync(join(tmpdir(), 'livevmm-u-boot-'));
     const disk = join(folder, 'disk');

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
+import { isOffered } from '../../offered.ts';
 import { type Case, makeCases, programOf, RECORD, report } from './differential.ts';
 import { onHart } from './on-hart.ts';
 
-/** Debian's qemu-user; without it there is nothing to compare with. */
 const QEMU = 'qemu-riscv64';
-const hasQemu = spawnSync(QEMU, ['--version']).status === 0;
+const hasQemu = isOffered(spawnSync(QEMU, ['--version']).status === 0, `${QEMU}: Debian's package qemu-user`);
 
 function onQemu(cases: readonly Case[]): DataView {
   const folder = mkdtempSync(join(tmpdir(), 'livevmm-differential-'));

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { initramfs } from '../../../tools/debian/initramfs.ts';
 import { type DebianX86, fetchDebianX86 } from '../../linux/debian-x86.ts';
+import { isOffered } from '../../offered.ts';
 import { Sandbox } from '../livevmm-process.ts';
 import { X86Machine } from './x86-machine.ts';
 
@@ -16,7 +17,10 @@ const LIMIT_MS = 900_000;
 const { LIVEVMM_QEMU_X86_64: named, LIVEVMM_TEST_LINUX: wanted } = process.env;
 const QEMU = (named ?? 'qemu-system-x86_64').split(' ');
 const isWanted = process.arch === 'x64' && (named ?? wanted) !== undefined;
-const hasQemu = isWanted && spawnSync(QEMU[0]!, [...QEMU.slice(1), '--version']).status === 0;
+const hasQemu = isOffered(
+  isWanted && spawnSync(QEMU[0]!, [...QEMU.slice(1), '--version']).status === 0,
+  'Linux in QEMU on a PC: LIVEVMM_QEMU_X86_64 names the QEMU, in words',
+);
 
 const hasKvm = ((): boolean => {
   try {

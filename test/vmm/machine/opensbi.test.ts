@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { parseElf } from '../../../guest/elf.ts';
 import { APLIC, IMSIC, UART_IRQ } from '../../../vmm/machine/shared/memory-map.ts';
 import { encode, loadImmediate } from '../../guest/riscv/encode.ts';
+import { isOffered } from '../../offered.ts';
 import { BareMachine } from './bare-machine.ts';
 
 /**
@@ -32,7 +33,12 @@ const shutdown = [
   encode('ecall'),
 ];
 
-describe.runIf(existsSync(FIRMWARE))('OpenSBI', () => {
+const isThere = isOffered(
+  existsSync(FIRMWARE),
+  `OpenSBI: ${FIRMWARE}; Debian's package opensbi, or LIVEVMM_OPENSBI=FILE`,
+);
+
+describe.runIf(isThere)('OpenSBI', () => {
   let bare: BareMachine;
   let end: string | undefined;
   beforeAll(() => {

@@ -4,8 +4,8 @@ import { runFailures, unless } from '../verdict.ts';
 import type { LinuxFacts } from './guests.ts';
 
 /**
- * One line for each fact that is not as it should be. Interrupts of passed-through devices do not
- * reach S mode (docs/machine.md, "Memory map"), so none is counted.
+ * One line for each fact that is not as it should be. A driver in user space takes the frames, and
+ * asks for no interrupt, so none is counted.
  */
 export function findFailures(facts: RunFacts<LinuxFacts>): readonly string[] {
   return [...runFailures(facts), ...(facts.guest ? guestFailures(facts.guest) : ['Linux never gave its final count'])];

@@ -1,4 +1,7 @@
-/** What a disk's `cache=` asks of the host's file system, as QEMU names it (docs/machine.md, "virtio"). */
+/**
+ * What a disk's `cache=` asks of the host's file system, as QEMU names it (docs/machine.md,
+ * "virtio").
+ */
 import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -14,6 +14,8 @@ import { guestPath } from '../../tools/launch/programs.ts';
 import { updateEnded, VmmProcess } from './vmm-process.ts';
 
 const TIMEOUT_MS = 60_000;
+/** Until then a VMM has noted that its guest's output was taken: none of it comes twice. */
+const SETTLES_MS = 300;
 const ENDED =
   /^vmm: replay: the guest has ended as it was recorded: \d+ instructions, with the same registers and the same RAM$/m;
 const OVER = /^vmm: replay: the recording is over, after (\d+) instructions(, and its last event is cut off)?$/m;
@@ -96,6 +98,7 @@ describe('a recorded guest', () => {
     await type(recorder);
     await standingGuardian(qmp, TIMEOUT_MS);
     const taken = qmp.nextEvent(({ event }) => event === 'TAKEOVER', TIMEOUT_MS);
+    await sleep(SETTLES_MS);
     process.kill(recorder.pid, 'SIGKILL');
     expect((await taken).data.doubts ?? []).toEqual([]);
     await type(recorder);

@@ -84,6 +84,8 @@ export interface HartOptions {
   readonly attention?: number;
   /** Called before each look at the lines: it may change them. */
   readonly poll?: () => void;
+  /** Called before each look at the lines while mie.MTIE is set: it drives MTIP. */
+  readonly timer?: () => void;
   /**
    * There if time is counted by instructions (`Engine.begun`): how many may be executed until the
    * next look at the lines; 0 ends the run. It is asked at each look. Whoever asks for the time

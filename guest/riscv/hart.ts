@@ -3,7 +3,7 @@ import { ControlStatus } from './csr.ts';
 import type { Engine, StopReason } from './engine.ts';
 import type { HartOptions, StoreJournal } from './environment.ts';
 import { execute } from './execute.ts';
-import { IRQ_S_TIMER } from './isa.ts';
+import { IRQ_M_TIMER, IRQ_S_TIMER } from './isa.ts';
 import { Memory } from './memory.ts';
 import { type HartState, restoreHart, saveHart } from './state.ts';
 import { takeInterrupt } from './trap.ts';
@@ -30,6 +30,8 @@ export interface Executor {
  * faster ones.
  */
 const INTERPRET_MOST = 1 << 15;
+
+const MTIE = 1 << IRQ_M_TIMER;
 
 /** Some 10 µs. */
 const INTERPRETER: Executor = { pollEvery: 512, begin: () => {}, execute };
@@ -66,9 +68,10 @@ export class Hart implements Engine {
     const core = this.#core;
     const executor = this.#executor;
     const interpreted = executor.interpreted ?? 0;
-    const { poll, horizon } = this.#options;
+    const { poll, timer, horizon } = this.#options;
     for (let left = maxInstructions; left > 0; ) {
       poll?.();
+      if (timer && core.csr.mie & MTIE) timer();
       takeInterrupt(core);
       if (core.waiting) return 'wfi';
       const most = Math.min(left, executor.pollEvery, horizon ? horizon() : left);

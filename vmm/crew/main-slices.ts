@@ -57,7 +57,8 @@ export class MainSlices {
     const kernel = host?.client ?? new TaskChannel(-1);
     const tell = (message: VcpuMessage): number => this.#said.push(message);
     this.#control = int32s(shared.control);
-    this.#vcpu = buildVcpu({ shared, parts: of.machineParts, kernel, tell });
+    const parts: MachineParts = { ...of.machineParts, accel: 'golden' }; // a translator is no use for so short a time
+    this.#vcpu = buildVcpu({ shared, parts, kernel, tell });
     this.#pass = (message) => vcpu.tell(message);
     if (interrupts) {
       const tell = (message: InterruptMessage): void => interrupts.tell(message);

@@ -14,7 +14,8 @@ import { Clock } from './shared/clock.ts';
 import { mapHartRegisters } from './shared/hart-registers.ts';
 import { RAM_BASE } from './shared/memory-map.ts';
 
-export interface FarHartOptions extends Pick<HartLocalOptions, 'number' | 'accel' | 'aia' | 'semihosting'> {
+export interface FarHartOptions
+  extends Pick<HartLocalOptions, 'number' | 'accel' | 'translator' | 'aia' | 'semihosting'> {
   readonly ram: Omit<HartLocalOptions['ram'], 'base'>;
   readonly control: SharedPart;
   readonly imsic: SharedPart;
@@ -22,7 +23,8 @@ export interface FarHartOptions extends Pick<HartLocalOptions, 'number' | 'accel
   readonly far: Surroundings;
 }
 
-export function farHart({ number, ram, accel, control, imsic, aia, far, semihosting }: FarHartOptions): HartLocal {
+export function farHart({ number, ram, accel, translator, control, imsic, ...machine }: FarHartOptions): HartLocal {
+  const { aia, far, semihosting } = machine;
   const clock = new Clock(control);
   const mtime = (): bigint => clock.now();
   const lines = int32s(control);
@@ -36,6 +38,7 @@ export function farHart({ number, ram, accel, control, imsic, aia, far, semihost
     number,
     ram: { ...ram, base: RAM_BASE },
     ...(accel ? { accel } : {}),
+    translator,
     control,
     imsic,
     aia,

@@ -2,8 +2,9 @@
  * The guest's machine: its harts, and what they share. Each owner's state survives as one section.
  * RAM survives as a memory object, and main saves the interrupt files.
  */
+import type { Translator } from '../../guest/riscv/translate/translator.ts';
 import type { SharedPart } from '../../platform/shared.ts';
-import { hartCount } from './control/control-block.ts';
+import { hartCount, OWNER_HART } from './control/control-block.ts';
 import { type Accel, HartLocal, type HartLocalState, type RamPart } from './hart-local/hart-local.ts';
 import { hartNumbers } from './hart-local/hart-number.ts';
 import { RESET_PC } from './shared/boot-rom.ts';
@@ -16,6 +17,8 @@ import { SharedMachine, type SharedMachineOptions, type SharedState } from './sh
 export interface MachineOptions extends SharedMachineOptions {
   readonly ram: RamPart;
   readonly accel?: Accel;
+  /** That of OWNER_HART, if it has been made ahead. */
+  readonly translator?: Translator | undefined;
   /** The interrupt files of the harts. */
   readonly imsic: SharedPart;
   /** Called whenever a hart looks at its interrupt lines. */
@@ -41,7 +44,7 @@ export class Machine {
 
   /** A machine that waits for its first reset, or for the state of another. */
   constructor(options: MachineOptions) {
-    const { ram, accel, control, imsic, aia, poll } = options;
+    const { ram, accel, translator, control, imsic, aia, poll } = options;
     const shared = new SharedMachine(options);
     const mtime = (): bigint => shared.clock.now();
     this.shared = shared;
@@ -51,6 +54,7 @@ export class Machine {
         number,
         ram: { ...ram, base: RAM_BASE },
         ...(accel ? { accel } : {}),
+        translator: number === OWNER_HART ? translator : undefined,
         control,
         imsic,
         aia: aia !== 'none',

@@ -23,7 +23,9 @@ interface TranslatedRegion {
   readonly code: readonly { readonly start: number; readonly parcels: Uint16Array }[];
   /** The number of FENCE.Is after which its code was last compared. */
   fences: number;
-  /** The jump caches may have it. */
+  /** Its slot has a function, and the jump caches may have it. */
+  shown: boolean;
+  /** They may have it now. */
   inUse: boolean;
   valid: boolean;
 }
@@ -42,6 +44,8 @@ export interface Entry {
 export interface Added {
   readonly slot: number;
   readonly least: number;
+  /** The 16-bit parcels that were translated, by pc: all of `blocks`. */
+  readonly code: ReadonlyMap<number, number>;
   /** All its code, and where it can be entered. */
   readonly blocks: readonly Block[];
   readonly entries: readonly Block[];
@@ -54,6 +58,8 @@ export interface Added {
 export class TranslationCache {
   /** By offset in RAM. */
   readonly #entries = new Map<number, Entry>();
+  /** By slot. */
+  readonly #regions: TranslatedRegion[] = [];
   /** As many as the table has. When all are used, all translations are dropped. */
   readonly #most: number;
   #slots = COLD + 1;
@@ -73,7 +79,7 @@ export class TranslationCache {
     return this.#slots++;
   }
 
-  /** The translation of the code at `offset` in RAM for this pc and context. */
+  /** The translation of the code at `offset` in RAM for this pc and context, shown or not. */
   find(offset: number, pc: number, context: number, memory: Memory, fences: number): Entry | undefined {
     for (let entry = this.#entries.get(offset); entry; entry = entry.next) {
       if (entry.pc !== pc || entry.context !== context || !entry.region.valid) continue;
@@ -109,10 +115,11 @@ export class TranslationCache {
   add(added: Added, memory: Memory): void {
     const { slot, least, blocks, entries, delta, context, fences } = added;
     const code = blocks.map(({ pc, end }) => {
-      const start = pc - delta;
-      return { start, parcels: memory.u16.slice(start / 2, (end - delta) / 2) };
+      const parcels = new Uint16Array((end - pc) / 2).map((_, i) => added.code.get(pc + 2 * i)!);
+      return { start: pc - delta, parcels };
     });
-    const region: TranslatedRegion = { slot, least, code, fences, inUse: false, valid: true };
+    const region: TranslatedRegion = { slot, least, code, fences, shown: false, inUse: false, valid: true };
+    this.#regions[slot] = region;
     for (const { pc, index } of entries) {
       const offset = pc - delta;
       if (this.find(offset, pc, context, memory, fences)) continue;
@@ -120,11 +127,17 @@ export class TranslationCache {
     }
   }
 
+  /** The jump caches may have the region of this slot. */
+  show(slot: number): void {
+    this.#regions[slot]!.shown = true;
+  }
+
   /** Returns the slots that are free now: from COLD + 1 to there. */
   clear(): number {
     const slots = this.#slots;
     this.#entries.clear();
     this.#inUse.length = 0;
+    this.#regions.length = 0;
     this.#slots = COLD + 1;
     return slots;
   }

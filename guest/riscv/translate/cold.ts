@@ -111,6 +111,13 @@ export function decodeInto({ i32 }: Workspace, word: number, entryAt: number, co
   i32[at + RS1 / 4] = (X + 8 * rs1) | ((X + 8 * rs2) << 16);
 }
 
+/** The instruction that is looked for there has no case, and will be looked for again. */
+export function leaveUndecoded({ i32 }: Workspace, entryAt: number): void {
+  const at = (DECODED + entryAt) / 4;
+  i32[at] = -1; // which is no instruction
+  i32[at + CASE / 4] = NO_CASE;
+}
+
 class ColdEmitter extends Emitter {
   /** The label behind which an instruction is left to the other interpreter. */
   stepLabel = 0;

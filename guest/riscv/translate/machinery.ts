@@ -17,20 +17,39 @@ export class Machinery {
   readonly #imports: WebAssembly.Imports;
   /** The function of cold code, without and with a journal. */
   readonly #cold: (Exports[string] | undefined)[] = [];
+  readonly #workspace: Workspace;
+  #isOpen = false;
 
   /** The table has slots [0, slots). */
   constructor(workspace: Workspace, imports: WebAssembly.Imports, slots: number) {
-    workspace.open();
+    this.#workspace = workspace;
     this.#imports = imports;
     this.#table = new WebAssembly.Table({ initial: slots, element: 'anyfunc' });
     this.dispatch = dispatcher(workspace, this.#table);
   }
 
+  /** Comes before all use: nobody else uses the workspace any more. */
+  open(): void {
+    if (!this.#isOpen) this.#workspace.open();
+    this.#isOpen = true;
+  }
+
   /** From now on slot COLD has this function. */
   setCold(options: ColdOptions): void {
+    this.#table.set(COLD, this.#coldOf(options));
+  }
+
+  /** Makes that function ahead, and has V8 compile it. Nothing is executed. */
+  prepare(options: ColdOptions): void {
+    const module = new WebAssembly.Module(moduleOfRegions([coldBody(options)]));
+    this.#cold[Number(options.journaled)] = this.#functionsOf(module)[0];
+    compileNow(module, this.#imports);
+  }
+
+  #coldOf(options: ColdOptions): Exports[string] | undefined {
     const which = Number(options.journaled);
     this.#cold[which] ??= this.#compile([coldBody(options)])[0];
-    this.#table.set(COLD, this.#cold[which]);
+    return this.#cold[which];
   }
 
   /** Compiles functions of regions for these slots, in one module. */
@@ -45,6 +64,24 @@ export class Machinery {
   }
 
   #compile(bodies: readonly Body[]): Exports {
-    return new WebAssembly.Instance(new WebAssembly.Module(moduleOfRegions(bodies)), this.#imports).exports;
+    return this.#functionsOf(new WebAssembly.Module(moduleOfRegions(bodies)));
+  }
+
+  #functionsOf(module: WebAssembly.Module): Exports {
+    return new WebAssembly.Instance(module, this.#imports).exports;
+  }
+}
+
+/**
+ * Has V8 compile the first function of a module, which it does when that is called first, whatever
+ * the instance. This one has so little memory that the first access traps.
+ */
+function compileNow(module: WebAssembly.Module, imports: WebAssembly.Imports): void {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const { exports } = new WebAssembly.Instance(module, { e: { ...imports.e, memory } });
+  try {
+    (exports[0] as (entry: number, left: number) => void)(0, 0);
+  } catch (error) {
+    if ((error as Error).name !== 'RuntimeError') throw error;
   }
 }

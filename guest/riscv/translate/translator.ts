@@ -6,36 +6,32 @@
  */
 import type { Core } from '../core.ts';
 import { execute } from '../execute.ts';
-import { executeFloat } from '../execute-float.ts';
 import type { Executor } from '../hart.ts';
 import { isExact } from '../memory.ts';
-import { type Access, FETCH } from '../pmp.ts';
+import { FETCH } from '../pmp.ts';
 import { executeSystem } from '../system.ts';
 import { jump } from '../trap.ts';
-import { executeCsr } from '../zicsr.ts';
 import { type Entry, TranslationCache } from './cache.ts';
-import { decodeInto } from './cold.ts';
+import type { ColdOptions } from './cold.ts';
 import { Contexts } from './contexts.ts';
 import { discover } from './discover.ts';
 import { BUDGET, type Context, HOT as IS_HOT, LOOKUP, type Places } from './emitter.ts';
 import { Machinery } from './machinery.ts';
+import { type Made, Queue, type Wanted } from './queue.ts';
 import { Region, translates } from './region.ts';
+import { LOOKUP_COST, Services } from './services.ts';
 import { COLD, ENTRY_MASK, JUMPS, LEAST_SHIFT, LEFT, PC, PC_BITS, type Room, Workspace } from './workspace.ts';
 
 /**
- * The interpreter executes so many instructions before there is code for the others: that takes
- * some 15 ms, for which a new image's first instruction must not wait.
+ * The interpreter executes so many instructions before there is code for the others, unless it has
+ * been made ahead: that takes some 15 ms.
  */
 const FIRST = 16_384;
 /** So many instructions it executes at a time. */
 const INTERPRET = 512;
 /** A region costs half a millisecond, and saves some 3 ns an instruction. */
 const HOT = 32_768;
-/**
- * So many regions come into one module, because a module takes 130 µs beside its code; unless one
- * of them is so many times as hot as hot.
- */
-const BATCH = 8;
+/** Hot code waits for other code until it is so many times as hot. */
 const URGENT = 4;
 /**
  * Each takes 20 KB of this process' memory (Node 20), whatever its size. A Linux that boots has
@@ -43,25 +39,18 @@ const URGENT = 4;
  */
 const REGIONS = 4096;
 const MOST_HEAT = 2 ** 31 - 1;
-/** CSR instructions that regions may execute until interrupts are looked at: some 50 µs. */
-const CSR_MOST = 512;
 const PAGE = 4096;
 /** Of an instruction's word: the opcode of CSR instructions, traps and xRET. */
 const OPCODE = 0x7f;
 const SYSTEM = 0x73;
 
-interface Wanted {
-  readonly pc: number;
-  /** pc less this is the offset in RAM. */
-  readonly delta: number;
-  readonly context: Context;
-  readonly paged: boolean;
-}
-
 export interface TranslatorOptions {
-  /** So many interpreted instructions in a cache line of code make it hot. */
+  /**
+   * So many interpreted instructions in a cache line of code make it hot. 0: all code is translated
+   * before it is executed, however long that takes.
+   */
   readonly hot?: number;
-  /** So many instructions the interpreter executes first. */
+  /** So many instructions the interpreter executes first, unless the code is made ahead. */
   readonly first?: number;
   /** The most regions at a time. */
   readonly regions?: number;
@@ -72,21 +61,18 @@ export class Translator implements Executor {
   readonly pollEvery = 1 << 13;
   readonly #workspace: Workspace;
   readonly #regions: number;
-  readonly #imports: WebAssembly.Imports;
+  readonly #services: Services;
   readonly #hot: number;
   /** Instructions until it is tried to make the machinery. */
   #first: number;
   #machinery: Machinery | undefined;
   readonly #cache: TranslationCache;
-  /** Hot code that is to be translated, by its cache line. */
-  readonly #wanted = new Map<number, Wanted>();
+  readonly #queue: Queue;
   readonly #contexts: Contexts;
   #core: Core | undefined;
   #isJournaled = false;
-  #context: Context | undefined;
   /** Whether slot COLD has the function that it should have. */
   #hasCold = false;
-  #csrs = 0;
   #fences = 0;
   /** Instructions interpreted, and regions translated so far. */
   interpreted = 0;
@@ -99,19 +85,28 @@ export class Translator implements Executor {
     this.#regions = regions;
     this.#workspace = new Workspace(room);
     this.#contexts = new Contexts(this.#workspace);
-    this.#imports = {
-      e: {
-        memory: room.memory,
-        fill: (vaddr: number, kind: Access, size: number) => this.#fill(vaddr, kind, size),
-        float: (word: number) => this.#float(word),
-        csr: (word: number) => this.#csr(word),
-        decode: (word: number, entryAt: number) => decodeInto(this.#workspace, word, entryAt, this.#core!.csr.counted),
-      },
-    };
+    this.#queue = new Queue({
+      make: (wanted) => this.#make(this.#core!, wanted),
+      compile: (made) => this.#compile(made),
+      show: (region) => this.#show(region),
+    });
+    this.#services = new Services(room, this.#workspace, this.#contexts);
   }
 
   get registers(): Workspace['registers'] {
     return this.#workspace.registers;
+  }
+
+  /**
+   * Makes what would hold the guest up for some 15 ms when it is needed first, for RAM that lies
+   * there. Another translator may use the workspace meanwhile.
+   */
+  prepare(ram: Places['ram']): void {
+    this.#unlessFull(() => {
+      this.#machinery ??= new Machinery(this.#workspace, this.#services.imports, this.#regions);
+      this.#machinery.prepare(this.#coldOptions(ram));
+    });
+    if (this.#machinery) this.#first = 0;
   }
 
   /** A core that has executed nothing: RAM may hold anything. */
@@ -135,9 +130,9 @@ export class Translator implements Executor {
     this.#follow(core);
     const machinery = this.#ready(core);
     if (!machinery) return this.#interpret(core, budget);
+    if (this.#queue.isDue) this.#queue.step();
     const context = this.#contextOf(core);
-    this.#context = context;
-    this.#csrs = 0;
+    this.#services.begin(core, context);
     const { i32 } = this.#workspace;
     const jumps = this.#workspace.jumps(context.id);
     i32[JUMPS / 4] = jumps;
@@ -145,6 +140,7 @@ export class Translator implements Executor {
     for (;;) {
       const { pc: at } = core;
       if (!this.#contexts.knowsJump(context, at)) {
+        if (!this.#services.mayTake(LOOKUP_COST)) return budget - left;
         const offset = this.#codeOffset(core, at);
         if (offset < 0) return left < budget ? budget - left : this.#interpret(core, budget);
         this.#addJump(core, offset, context);
@@ -225,7 +221,7 @@ export class Translator implements Executor {
   #dropAll(): void {
     const end = this.#cache.clear();
     this.#machinery?.forgetRegions(end);
-    this.#wanted.clear();
+    this.#queue.clear();
     this.#contexts.forgetJumps();
   }
 
@@ -248,38 +244,42 @@ export class Translator implements Executor {
       this.#want(core, offset, context);
       found = find();
     }
-    if (found) this.#cache.use(found.region);
-    const { slot, least } = found?.region ?? { slot: COLD, least: 1 };
-    this.#contexts.addJump(context, pc, slot, (found?.index ?? 0) | (least << LEAST_SHIFT));
+    if (!found?.region.shown) {
+      this.#contexts.addJump(context, pc, COLD, 1 << LEAST_SHIFT);
+      return;
+    }
+    const { region, index } = found;
+    this.#cache.use(region);
+    this.#contexts.addJump(context, pc, region.slot, index | (region.least << LEAST_SHIFT));
   }
 
   /** The code at core.pc is hot: it is translated, perhaps later. */
   #want(core: Core, offset: number, context: Context): void {
     const { pc } = core;
     const { i32 } = this.#workspace;
-    const word = this.#workspace.heatWord(pc);
-    const isUrgent = this.#wanted.has(word);
+    const line = this.#workspace.heatWord(pc);
+    const isUrgent = this.#queue.waits(line);
     if (!isUrgent) {
-      this.#wanted.set(word, { pc, delta: pc - offset, context, paged: core.codePaged });
-      i32[word]! -= (URGENT - 1) * this.#hot; // hot again when it is urgent
+      i32[line]! -= (URGENT - 1) * this.#hot; // hot again when it is urgent
+      if (this.#queue.isBusyWith(line)) return;
+      this.#queue.want({ line, pc, delta: pc - offset, context, paged: core.codePaged });
     }
-    if (isUrgent || this.#wanted.size === BATCH || i32[word]! >= this.#hot) this.#translateWanted(core);
+    if (isUrgent || i32[line]! >= this.#hot) this.#queue.hurry();
+    while (this.#hot === 0 && this.#queue.isDue) this.#queue.step();
   }
 
-  #translateWanted(core: Core): void {
-    const wanted = [...this.#wanted.values()];
-    this.#wanted.clear();
-    if (!this.#cache.hasRoom(wanted.length)) this.#dropAll();
-    const regions = wanted.flatMap((each) => this.#region(core, each) ?? []);
-    if (regions.length === 0) return;
-    const slots = regions.map(({ slot }) => slot);
-    const bodies = regions.map((region) => region.body());
-    if (!this.#unlessFull(() => this.#machinery!.setRegions(slots, bodies))) return;
-    // what was cold is looked up anew
-    for (const { context, entries } of regions) {
-      for (const { pc } of entries) if (this.#contexts.knowsJump(context, pc)) this.#contexts.forgetJump(context, pc);
-    }
-    this.translated += regions.length;
+  #compile(made: readonly Made[]): boolean {
+    const slots = made.map(({ region }) => region.slot);
+    const bodies = made.map(({ body }) => body);
+    if (!this.#unlessFull(() => this.#machinery!.setRegions(slots, bodies))) return false;
+    this.translated += made.length;
+    return true;
+  }
+
+  /** What of the region was cold is looked up anew. */
+  #show({ slot, context, entries }: Region): void {
+    this.#cache.show(slot);
+    for (const { pc } of entries) if (this.#contexts.knowsJump(context, pc)) this.#contexts.forgetJump(context, pc);
   }
 
   /** Without memory for code the interpreter goes on alone; false then. */
@@ -300,82 +300,58 @@ export class Translator implements Executor {
   #ready(core: Core): Machinery | undefined {
     if (this.#hasCold) return this.#machinery;
     if (this.interpreted < this.#first) return undefined;
-    const { ram, workspace, journal } = this.#places(core, 0);
-    const journaled = this.#isJournaled;
     this.#hasCold = this.#unlessFull(() => {
-      this.#machinery ??= new Machinery(this.#workspace, this.#imports, this.#regions);
-      this.#machinery.setCold({ places: { ram, workspace, journal }, journaled, hot: this.#hot });
+      this.#machinery ??= new Machinery(this.#workspace, this.#services.imports, this.#regions);
+      this.#machinery.open();
+      this.#machinery.setCold(this.#coldOptions(ramOf(core)));
     });
     return this.#machinery;
   }
 
-  /** A region for hot code, already in the cache. */
-  #region(core: Core, { pc, delta, context, paged }: Wanted): Region | undefined {
+  #coldOptions(ram: Places['ram']): ColdOptions {
+    const { at: workspace, journal } = this.#workspace;
+    return { places: { ram, workspace, journal }, journaled: this.#isJournaled, hot: this.#hot };
+  }
+
+  /** A region for hot code, already in the cache, and its function. */
+  #make(core: Core, { pc, delta, context, paged }: Wanted): Made | undefined {
     const { memory } = core;
     this.#workspace.i32[this.#workspace.heatWord(pc)] = 0;
+    if (!this.#cache.hasRoom(1)) this.#dropAll();
     const isKnown = (at: number): boolean =>
       this.#cache.find(at - delta, at, context.id, memory, this.#fences) !== undefined;
     if (isKnown(pc)) return undefined;
     // where code is paged, the next page may be anywhere
     const start = paged ? pc - ((pc - delta) % PAGE) : memory.base;
     const end = paged ? start + PAGE : memory.base + memory.size;
-    const fetch = (at: number): number | undefined =>
-      at >= start && at + 2 <= end ? memory.u16[(at - delta) / 2] : undefined;
+    // what was translated is what is compared later, whoever changes it meanwhile
+    const code = new Map<number, number>();
+    const fetch = (at: number): number | undefined => {
+      if (at < start || at + 2 > end) return undefined;
+      const parcel = code.get(at) ?? memory.u16[(at - delta) / 2]!;
+      code.set(at, parcel);
+      return parcel;
+    };
     const blocks = discover(fetch, pc, { translates: (decoded) => translates(decoded, context), isKnown });
     const first = blocks.find((block) => block.pc === pc);
     if (!first || !translates(first.instructions[0]!, context)) return undefined;
     const slot = this.#cache.nextSlot();
     const region = new Region(blocks, pc, context, this.#places(core, context.id), slot);
     const { least, entries } = region;
-    this.#cache.add({ slot, least, blocks, entries, delta, context: context.id, fences: this.#fences }, memory);
-    return region;
+    const added = { slot, least, code, blocks, entries, delta, context: context.id, fences: this.#fences };
+    this.#cache.add(added, memory);
+    return { region, body: region.body() };
   }
 
-  #places({ memory }: Core, id: number): Places {
-    const { base, size, offset } = memory;
+  #places(core: Core, id: number): Places {
     return {
-      ram: { base, offset, size },
+      ram: ramOf(core),
       workspace: this.#workspace.at,
       journal: this.#workspace.journal,
       jumps: this.#workspace.jumps(id),
       tlbs: this.#workspace.tlbs(id),
     };
   }
-
-  /**
-   * Called by translations: an instruction of F or D on registers in memory. 0 if it is illegal.
-   */
-  #float(word: number): number {
-    const core = this.#core!;
-    const legal = executeFloat(core, word);
-    core.x[0] = 0n;
-    return legal ? 1 : 0;
-  }
-
-  /**
-   * Called by translations: a CSR instruction on registers in memory. 0: the interpreter executes
-   * it, because it is illegal, or because interrupts are to be looked at.
-   */
-  #csr(word: number): number {
-    const core = this.#core!;
-    if (++this.#csrs > CSR_MOST || !executeCsr(core, word)) return 0;
-    core.x[0] = 0n;
-    return 1;
-  }
-
-  /**
-   * Called by translations: puts the page of an access into the TLB. 0 if that does not make the
-   * access one of RAM.
-   */
-  #fill(vaddr: number, kind: Access, size: number): number {
-    const core = this.#core!;
-    const { memory } = core;
-    const within = vaddr & (PAGE - 1);
-    if (within + size > PAGE || !isExact(vaddr)) return 0;
-    const gpa = core.mmu.translate(memory, vaddr, kind, kind === FETCH ? core.csr.mode : core.dataMode);
-    if (gpa < 0 || !memory.isRam(gpa - within, PAGE)) return 0;
-    const page = vaddr - within;
-    this.#contexts.addPage(this.#context!, kind, page, gpa - within - memory.base + memory.offset - page);
-    return 1;
-  }
 }
+
+const ramOf = ({ memory: { base, offset, size } }: Core): Places['ram'] => ({ base, offset, size });

@@ -3,14 +3,16 @@
  * it has none it sleeps on the lease; while the hart is in WFI, on the hart's `wake`. Both sleeps
  * are bounded.
  */
+import type { Translator } from '../../../guest/riscv/translate/translator.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { float64s, int32s } from '../../../platform/shared.ts';
 import { hartWords, hartWords64 } from '../../machine/control/control-block.ts';
 import { Borrower, takeAttention } from '../../machine/control/lease.ts';
 import { farHart } from '../../machine/far-hart.ts';
-import type { HartLocal } from '../../machine/hart-local/hart-local.ts';
+import { type HartLocal, preparedTranslator } from '../../machine/hart-local/hart-local.ts';
 import { msOf } from '../../machine/shared/clock.ts';
 import { FarSurroundings } from '../../machine/shared/far-access.ts';
+import { RAM_BASE } from '../../machine/shared/memory-map.ts';
 import type { VmShared } from '../vm-shared.ts';
 import { Budget, COUNT_EVERY_NS, LONGEST_WFI_MS } from './budget.ts';
 import { Loan } from './loan.ts';
@@ -24,10 +26,11 @@ export function runLentHart(shared: VmShared, number: number, parts: MachinePart
   const borrower = new Borrower(control, number);
   const loan = new Loan(shared.loans, number);
   let slices: Slices | undefined;
+  const translator = preparedTranslator(number, { ...parts.ram, base: RAM_BASE }, parts.accel);
   borrow(control, number, borrower, {
     take() {
       // not earlier: its registers may lie where the owner has them, too
-      slices ??= new Slices(newHart(shared, number, parts, borrower), shared);
+      slices ??= new Slices(newHart(shared, number, { ...parts, translator }, borrower), shared);
       slices.hart.restore(loan.take());
     },
     run: (seen) => slices!.run(seen),
@@ -80,7 +83,7 @@ export function borrow(control: Int32Array, hart: number, borrower: Borrower, bo
 function newHart(
   shared: VmShared,
   number: number,
-  { ram, accel, aia, semihosting }: MachineParts,
+  { ram, accel, translator, aia, semihosting }: MachineParts & { readonly translator: Translator | undefined },
   borrower: Borrower,
 ): HartLocal {
   const { control, imsic } = shared;
@@ -88,6 +91,7 @@ function newHart(
   return farHart({
     ...{ number, ram, control, imsic },
     ...(accel ? { accel } : {}),
+    translator,
     aia: (aia ?? 'aplic-imsic') !== 'none',
     far,
     semihosting: semihosting && far.semihosting(semihosting.userspace),

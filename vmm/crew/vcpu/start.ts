@@ -12,6 +12,7 @@ import { network } from '../../../devices/virtio/net.ts';
 import { fileSystem } from '../../../devices/virtio/ninep.ts';
 import { NinepServer } from '../../../devices/virtio/ninep-server.ts';
 import { entropy } from '../../../devices/virtio/rng.ts';
+import type { Translator } from '../../../guest/riscv/translate/translator.ts';
 import { SysError } from '../../../platform/errno.ts';
 import { EPOLLET, epollArm } from '../../../platform/libc/epoll.ts';
 import { POLLIN } from '../../../platform/libc/poll.ts';
@@ -46,12 +47,14 @@ export interface VcpuOptions {
   readonly interruptPages?: VcpuChannel['interruptPages'];
   /** Whether it lends harts to their threads, and blocks until they are back. */
   readonly lends?: boolean;
+  /** That of OWNER_HART, if it has been made ahead. */
+  readonly translator?: Translator | undefined;
   tell(message: VcpuMessage): void;
 }
 
 /** A vCPU that waits for the state of its machine. */
 export function buildVcpu(options: VcpuOptions): Vcpu {
-  const { shared, parts, kernel, registerPages, interruptPages, lends = false, tell } = options;
+  const { shared, parts, kernel, registerPages, interruptPages, lends = false, translator, tell } = options;
   const routes = new InterruptRoutes(shared.routes);
   const control = int32s(shared.control);
   const functions = parts.devices.map((description, i) => {
@@ -95,6 +98,7 @@ export function buildVcpu(options: VcpuOptions): Vcpu {
   const machine: Machine = new Machine({
     ram: parts.ram,
     ...(parts.accel ? { accel: parts.accel } : {}),
+    translator,
     entry: parts.entry,
     next: parts.next,
     aia: parts.aia ?? 'aplic-imsic',
@@ -180,12 +184,16 @@ function kindOf(part: VirtioPart, port: number, { streams, shares, news, fill, r
 
 const NO_CHANNEL: VcpuChannel = { socket: -1, registerPages: [], interruptPages: [] };
 
-/** The thread's vCPU, which waits for the state of its machine. */
-export function vcpuOfThread(input: VcpuInput, tell: (message: VcpuMessage) => void): Vcpu {
+/** The thread's vCPU, which waits for the state of its machine. `translator` as in VcpuOptions. */
+export function vcpuOfThread(
+  input: VcpuInput,
+  translator: Translator | undefined,
+  tell: (message: VcpuMessage) => void,
+): Vcpu {
   const { shared, parts, channel } = input;
   const { socket, callPage, registerPages, interruptPages } = channel ?? NO_CHANNEL;
   const kernel = new TaskChannel(socket, () => callPage);
-  return buildVcpu({ shared, parts, kernel, registerPages, interruptPages, lends: true, tell });
+  return buildVcpu({ shared, parts, kernel, registerPages, interruptPages, lends: true, translator, tell });
 }
 
 /** The thread's life: `begin` gives its vCPU. It throws errors that no guest can cause. */

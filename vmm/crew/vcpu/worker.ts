@@ -4,7 +4,9 @@ import { newPart } from '../../../platform/shared.ts';
 import { workerInput } from '../../../platform/thread.ts';
 import { optimizeLate } from '../../../platform/wasm-tiers.ts';
 import { hartCount, OWNER_HART } from '../../machine/control/control-block.ts';
+import { preparedTranslator } from '../../machine/hart-local/hart-local.ts';
 import type { MachineState } from '../../machine/machine.ts';
+import { RAM_BASE } from '../../machine/shared/memory-map.ts';
 import { runLentHart } from './lent-hart.ts';
 import type { InitialState, VcpuInput, VcpuMessage } from './protocol.ts';
 import { Rehearsal } from './rehearsal.ts';
@@ -16,7 +18,9 @@ const input = workerInput<VcpuInput>();
 const port = parentPort!;
 const tell = (message: VcpuMessage): void => port.postMessage(message);
 if (input.hart === OWNER_HART) {
-  const build = (): Vcpu => vcpuOfThread(input, tell);
+  const { ram, accel } = input.parts;
+  const translator = preparedTranslator(OWNER_HART, { ...ram, base: RAM_BASE }, accel); // main runs the guest meanwhile
+  const build = (): Vcpu => vcpuOfThread(input, translator, tell);
   const built = input.ahead ? buildAhead(build) : undefined;
   port.once('message', (state: InitialState) => {
     optimizeLate(); // not before: the thread was loaded from its code cache under V8's usual options

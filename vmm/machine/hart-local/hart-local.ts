@@ -76,6 +76,8 @@ export interface HartLocalOptions {
   readonly number: number;
   readonly ram: RamPart & { readonly base: number };
   readonly accel?: Accel;
+  /** Made ahead for this hart; else it makes its own, where it wants one. */
+  readonly translator?: Translator | undefined;
   /** MachineBlock and HartBlocks; the interrupt files. */
   readonly control: SharedPart;
   readonly imsic: SharedPart;
@@ -101,7 +103,7 @@ export class HartLocal {
   #journal: Journal | undefined;
 
   constructor({ number, ram, accel = DEFAULT_ACCEL, control, imsic, aia, ...machine }: HartLocalOptions) {
-    const { surroundings, semihosting, mtime, counted, poll } = machine;
+    const { surroundings, semihosting, mtime, counted, poll, translator } = machine;
     const lines = int32s(control);
     this.number = number;
     this.timer = new Timer(control, number, mtime);
@@ -130,10 +132,10 @@ export class HartLocal {
       lineIndex: hartWords(number).lines,
       attention: ATTENTION,
       ...(poll ? { poll } : {}),
-      ...(counted ? this.#byCount(counted, poll) : {}),
+      ...(counted ? this.#byCount(counted, poll) : { timer: () => this.timer.update() }),
       time: mtime,
     };
-    this.engine = new Hart(options, accel === 'jit' ? translatorOf(number, ram) : undefined);
+    this.engine = new Hart(options, accel === 'jit' ? (translator ?? translatorOf(number, ram)) : undefined);
   }
 
   /** The hart looks at its lines just when a timer is due, and they are as they are then. */
@@ -193,4 +195,18 @@ export class HartLocal {
 function translatorOf(hart: number, { memory, size }: RamPart): Translator | undefined {
   if (!memory || workspaceAt(size, hart + 1) > memory.buffer.byteLength) return undefined;
   return new Translator({ memory, at: workspaceAt(size, hart), journal: journalAt(size) });
+}
+
+/**
+ * A hart's translator with the code that it needs first. It takes some 15 ms to make; another
+ * thread may run the hart meanwhile. undefined where the hart has none.
+ */
+export function preparedTranslator(
+  hart: number,
+  ram: HartLocalOptions['ram'],
+  accel = DEFAULT_ACCEL,
+): Translator | undefined {
+  const translator = accel === 'jit' ? translatorOf(hart, ram) : undefined;
+  translator?.prepare(ram);
+  return translator;
 }

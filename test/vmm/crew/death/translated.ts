@@ -23,7 +23,7 @@ export const stepsOfTranslations = (end: number): readonly Mutant[] => [
   },
   {
     name: 'the-step-of-a-translation',
-    file: 'guest/riscv/translate/translator.ts',
+    file: 'guest/riscv/translate/services.ts',
     find: '        memory: room.memory,\n',
     replace: '        memory: room.memory,\n step,\n',
   },

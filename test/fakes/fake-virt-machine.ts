@@ -5,10 +5,14 @@ import { Endpoint } from '../../devices/kit/endpoint.ts';
 import { loadElf, parseElf } from '../../guest/elf.ts';
 import type { Bus } from '../../guest/riscv/environment.ts';
 import { Hart } from '../../guest/riscv/hart.ts';
+import { Translator } from '../../guest/riscv/translate/translator.ts';
+import { WORKSPACE_BYTES } from '../../guest/riscv/translate/workspace.ts';
 import { REGION_CONFIG } from '../../platform/mailbox.ts';
 import { FakeInterruptFile } from './fake-interrupt-file.ts';
 
 const RAM_BASE = 0x8000_0000;
+/** The hart is given no journal. */
+const NONE = 0;
 const FINISHER = 0x10_0000;
 const MTIMECMP = 0x200_4000;
 const MTIME = 0x200_bff8;
@@ -50,9 +54,17 @@ export class FakeVirtMachine {
   readonly #file = new FakeInterruptFile((meip) => this.#drive(MEIP, meip));
   readonly #endpoints: readonly Endpoint[];
 
-  constructor(elf: Uint8Array, devices: readonly PluggedDevice[] = [], ramSize = 64 << 20) {
-    this.#ram = new SharedArrayBuffer(ramSize);
-    this.#u8 = new Uint8Array(this.#ram);
+  /** `translates`: all code is translated before it is executed. */
+  constructor(
+    elf: Uint8Array,
+    devices: readonly PluggedDevice[] = [],
+    { translates = false, ramSize = 64 << 20 } = {},
+  ) {
+    const pages = (ramSize + WORKSPACE_BYTES) / 65536;
+    const memory = translates ? new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }) : undefined;
+    const translator = memory && new Translator({ memory, at: ramSize, journal: NONE }, { hot: 0, first: 0 });
+    this.#ram = memory ? (memory.buffer as SharedArrayBuffer) : new SharedArrayBuffer(ramSize);
+    this.#u8 = new Uint8Array(this.#ram, 0, ramSize);
     const image = parseElf(elf);
     loadElf(image, this.#u8, RAM_BASE);
     this.controls = devices.map(() => new DeviceControl(new SharedArrayBuffer(CONTROL_BYTES)));
@@ -66,16 +78,11 @@ export class FakeVirtMachine {
         properties,
       );
     });
-    this.hart = new Hart({
-      hartId: 0,
-      ram: this.#ram,
-      ramBase: RAM_BASE,
-      bus: this.#bus(),
-      interruptFile: this.#file,
-      lines: this.#lines,
-      lineIndex: 0,
-      time: () => this.#mtime(),
-    });
+    const options = {
+      ...{ hartId: 0, ram: this.#ram, ramBase: RAM_BASE, ramSize, bus: this.#bus() },
+      ...{ interruptFile: this.#file, lines: this.#lines, lineIndex: 0, time: () => this.#mtime() },
+    };
+    this.hart = new Hart(options, translator);
     this.hart.reset(image.entry, 0n, 0n);
   }
 

@@ -48,6 +48,8 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
     'intx',
     'guest-iommu',
     'messages',
+    'timer',
+    'dma-code',
   ])('%s.elf is the committed file, byte for byte', (name) => {
     expect(readFileSync(join(out, `${name}.elf`)).equals(elf(name))).toBe(true);
   });
@@ -55,7 +57,7 @@ describe.runIf(compilerVersion === VERSION)(`built again by gcc ${VERSION}`, () 
 
 describe('hello', () => {
   it('prints a line and powers off with status 0', () => {
-    const machine = new FakeVirtMachine(elf('hello'), [], 1 << 20).runFor(100);
+    const machine = new FakeVirtMachine(elf('hello'), [], { ramSize: 1 << 20 }).runFor(100);
     expect([machine.output, machine.status]).toEqual(['hello from RV64\n', 0]);
   });
 });
@@ -96,6 +98,26 @@ describe('edu', () => {
   it('fails with status 2 when there is no device', () => {
     const machine = new FakeVirtMachine(elf('edu'), [CAPTURE]).runFor(100);
     expect([machine.output, machine.status]).toEqual(['edu: no device 1234:11e8 found\n', 2]);
+  });
+});
+
+describe('dma-code', () => {
+  it.each([false, true])(
+    'runs the code that a device has stored, once it has executed FENCE.I; translated: %s',
+    (translates) => {
+      const machine = new FakeVirtMachine(elf('dma-code'), [EDU], { translates }).runFor(5000);
+      expect([machine.output, machine.status]).toEqual(['@dma-code good 2048000 bad 0\n', 0]);
+    },
+  );
+});
+
+describe('timer', () => {
+  it('is told how late its interrupts are', () => {
+    const machine = new FakeVirtMachine(elf('timer'), [], { translates: true }).runFor(30_000);
+    expect(machine.output).toMatch(
+      /^@timer new \d+ \d+ \d+ \d+\n@timer known \d+ \d+ \d+ \d+\n@timer sum [0-9a-f]+\n$/,
+    );
+    expect(machine.status).toBe(0);
   });
 });
 

@@ -49,6 +49,14 @@ function operation(what: Operation, found: number): readonly number[] {
       const word = encode('amoswap.d', { rd: found, rs1: PLACE, rs2: VALUE }) | order;
       return [addi(VALUE, 0, what.value), addi(PLACE, HERE, what.at * LOCATION), word];
     }
+    case 'exchange':
+      return [
+        addi(VALUE, 0, what.value),
+        addi(PLACE, HERE, what.at * LOCATION),
+        encode('lr.d', { rd: found, rs1: PLACE }) | ((what.aq ? 1 : 0) << 26),
+        encode('sc.d', { rd: WAIT, rs1: PLACE, rs2: VALUE }) | ((what.rl ? 1 : 0) << 25),
+        branch('bne', WAIT, 0, -8),
+      ];
   }
 }
 

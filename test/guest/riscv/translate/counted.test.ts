@@ -79,6 +79,30 @@ const asking = fc.constantFrom(
   encode('sd', { rs1: 24 }),
 );
 
+describe('a save between LR and SC', () => {
+  it.each([
+    ['keeps the reservation where time is counted by instructions', true, 0n, 9n],
+    ['drops it elsewhere, as a trap does', false, 1n, 5n],
+  ])('%s', (_, isCounted, failed, stored) => {
+    const code = [encode('lr.d', { rd: 5, rs1: 3 }), encode('sc.d', { rd: 6, rs1: 3, rs2: 7 }), encode('jal')];
+    const counted = [new CountedTimer(1000), new CountedTimer(1000)] as const;
+    const state = {
+      words: { [CODE]: code.map((word) => word >>> 0), [DATA]: [5, 0] },
+      x: registers({ 3: BigInt(RAM_BASE + DATA), 6: 2n, 7: 9n }),
+      ...{ pc: RAM_BASE + CODE, pmp: ALL },
+      ...(isCounted ? { counted } : {}),
+    };
+    for (const hot of [0, Number.POSITIVE_INFINITY]) {
+      const pair = new Pair(state, { hot });
+      pair.run(1).compare();
+      for (const hart of [pair.interpreted, pair.translated]) hart.restore(hart.save());
+      pair.run(1).compare();
+      const found = new BigUint64Array(pair.rams[1].buffer, DATA, 1)[0];
+      expect([pair.translated.register(6), found]).toEqual([failed, stored]);
+    }
+  });
+});
+
 describe('where time is counted by instructions', () => {
   it('a run of translated code ends exactly where it has to, also before an instruction in two pages', () => {
     const half = (word: number): number => word & 0xffff;

@@ -13,6 +13,10 @@ const HANDLER = 0x3000;
 const DATA = 0x8000;
 const ROOT = 0xc000;
 const LEAVES = 0xd000;
+/** The tables between them; the upper one is Sv48's. */
+const MIDDLE = 0xe000;
+const UPPER = 0xf000;
+const [SV39, SV48] = [8n, 9n];
 const MEPC = 0x341;
 
 /** Goes on behind the instruction that trapped. */
@@ -54,20 +58,50 @@ function given(words: readonly number[], { values, data, select }: Start): Given
   };
 }
 
+const LOCKED = 0x80; // L, priv-isa §3.7.1
+const NAPOT = 0x18;
+/** pmpaddr of the page at this offset in RAM. */
+const pageOf = (offset: number): bigint => (BigInt((RAM_BASE + offset) / 4096) << 10n) | 0x1ffn;
+/**
+ * Entries for the pages of data, of code and of two tables, which allow less than all, mostly; then
+ * one for all else. `lock` is what they have beside their permissions.
+ */
+const pmps = (lock: number) =>
+  fc
+    .tuple(
+      fc.array(fc.constantFrom(0, 1, 3, 5, 7), { minLength: 4, maxLength: 4 }),
+      fc.constantFrom(5, 5, 5, 7, 4, 0),
+      fc.array(fc.constantFrom(3, 3, 3, 1, 0), { minLength: 2, maxLength: 2 }),
+    )
+    .map(([data, code, tables]) => {
+      const entries = [
+        ...data.map((permissions, i) => [DATA + 0x1000 * i, permissions] as const),
+        [CODE, code] as const,
+        ...tables.map((permissions, i) => [[LEAVES, MIDDLE][i]!, permissions] as const),
+      ];
+      const rest = 16 - entries.length - 1;
+      return {
+        config: [...entries.map(([, permissions]) => NAPOT | lock | permissions), 0x1f, ...Array<number>(rest).fill(0)],
+        address: [...entries.map(([offset]) => pageOf(offset)), 2n ** 54n - 1n, ...Array<bigint>(rest).fill(0n)],
+      };
+    });
+
 const runs = { numRuns: 60 };
 /** Whatever is met is translated; or what is met often; or nothing: all code is cold. */
 const heats = fc.constantFrom(0, 30, Number.POSITIVE_INFINITY);
 
 describe('the translator does what the interpreter does', () => {
   it.each([
-    ['without floating point', 0, false],
-    ['with it', MSTATUS_FS, false],
-    ['with it and a journal', MSTATUS_FS, true],
-  ])('in M mode, %s', (_, mstatus, journaled) => {
+    ['without floating point', 0, false, fc.constant(ALL)],
+    ['with it', MSTATUS_FS, false, fc.constant(ALL)],
+    ['with it and a journal', MSTATUS_FS, true, fc.constant(ALL)],
+    ['with entries of PMP that are locked', MSTATUS_FS, false, pmps(LOCKED)],
+  ])('in M mode, %s', (_, mstatus, journaled, protections) => {
+    const all = fc.tuple(values, heats, selects, protections);
     fc.assert(
-      fc.property(randomCode(50), values, budgets, heats, selects, (words, values, chunks, hot, select) => {
+      fc.property(randomCode(50), budgets, all, (words, chunks, [values, hot, select, pmp]) => {
         const start = { values, data: BigInt(RAM_BASE + DATA), select };
-        const pair = new Pair({ ...given(words, start), mstatus, journaled }, { hot });
+        const pair = new Pair({ ...given(words, start), mstatus, journaled, pmp }, { hot });
         for (const chunk of chunks) pair.run(chunk).compare();
         expect(pair.translator.translated > 0 || hot > 0).toBe(true);
       }),
@@ -76,11 +110,15 @@ describe('the translator does what the interpreter does', () => {
   });
 
   it.each([
-    ['S', MODE.S, 0, false],
-    ['S with SUM', MODE.S, MSTATUS_SUM, false],
-    ['U', MODE.U, 0, false],
-    ['U, with a journal,', MODE.U, 0, true],
-  ])('in %s mode with pages of all kinds', (_, mode, sum, journaled) => {
+    ['S', MODE.S, 0, false, SV39, fc.constant(ALL)],
+    ['S with SUM', MODE.S, MSTATUS_SUM, false, SV39, fc.constant(ALL)],
+    ['U', MODE.U, 0, false, SV39, fc.constant(ALL)],
+    ['U, with a journal,', MODE.U, 0, true, SV39, fc.constant(ALL)],
+    ['S, by Sv48,', MODE.S, 0, false, SV48, fc.constant(ALL)],
+    ['U, by Sv48,', MODE.U, 0, false, SV48, fc.constant(ALL)],
+    ['S, with PMP that allows little,', MODE.S, 0, false, SV39, pmps(0)],
+    ['U, by Sv48 and with PMP that allows little,', MODE.U, 0, false, SV48, pmps(0)],
+  ])('in %s mode with pages of all kinds', (_, mode, sum, journaled, scheme, protections) => {
     const { V, R, W, X, U, A, D } = PTE;
     const entry = (offset: number, flags: number): bigint =>
       (BigInt((RAM_BASE + offset) / 4096) << 10n) | BigInt(flags);
@@ -91,23 +129,24 @@ describe('the translator does what the interpreter does', () => {
         values,
         budgets,
         fc.array(flags, { minLength: 4, maxLength: 4 }),
-        heats,
-        selects,
-        (words, values, chunks, kinds, hot, select) => {
+        fc.tuple(heats, selects, protections),
+        (words, values, chunks, kinds, [hot, select, pmp]) => {
           const state = {
             ...given(words, { values, data: 0x3f_ef80n, select }),
             pc: 0x3f_d000,
             mstatus: MSTATUS_FS | sum,
             journaled,
-            privileged: { mode, siselect: select, satp: (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096) },
+            pmp,
+            privileged: { mode, siselect: select, satp: (scheme << 60n) | BigInt((RAM_BASE + ROOT) / 4096) },
           };
           const pair = new Pair(state, { hot });
           const own = mode === MODE.U ? U : 0;
           for (const ram of pair.rams) {
             const table = new BigUint64Array(ram.buffer, ROOT, 1024);
             table.fill(0n);
-            table[0] = entry(ROOT + 0x2000, V);
-            new BigUint64Array(ram.buffer, ROOT + 0x2000, 512).fill(0n)[1] = entry(LEAVES, V);
+            table[0] = entry(scheme === SV48 ? UPPER : MIDDLE, V);
+            new BigUint64Array(ram.buffer, UPPER, 512).fill(0n)[0] = entry(MIDDLE, V);
+            new BigUint64Array(ram.buffer, MIDDLE, 512).fill(0n)[1] = entry(LEAVES, V);
             const leaves = new BigUint64Array(ram.buffer, LEAVES, 512);
             leaves[509] = entry(CODE, V | R | X | A | own);
             for (const [i, each] of kinds.entries())

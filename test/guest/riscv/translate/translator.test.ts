@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import * as csrs from '../../../../guest/riscv/csr-numbers.ts';
 import { IRQ_M_SOFT, MSTATUS_FS, MSTATUS_MIE } from '../../../../guest/riscv/isa.ts';
-import { encode } from '../encode.ts';
+import { branchTo, encode } from '../encode.ts';
 import { RAM_BASE } from '../fixture.ts';
 import { ALL, MODE, PTE, registers } from '../supervisor.ts';
 import { Pair } from './pair.ts';
@@ -25,6 +25,26 @@ const jump = (words: number): number => {
 
 const addi = (imm: number): number => encode('addi', { rd: 10, rs1: 10, imm });
 
+const ROOT = 0xc000;
+const LEAVES = 0xd000;
+const { V, R, W, X, A, D } = PTE;
+const entry = (offset: number, flags: number): bigint => (BigInt((RAM_BASE + offset) / 4096) << 10n) | BigInt(flags);
+
+/** In S mode, with code at 0x20_0000, and the tables at 0x20_8000. */
+function paged(words: Readonly<Record<number, readonly number[]>>, x: ReturnType<typeof registers>) {
+  const satp = (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096);
+  const pair = new Pair({ words, pc: 0x20_0000, x, pmp: ALL, privileged: { mode: MODE.S, satp } });
+  for (const ram of pair.rams) {
+    new BigUint64Array(ram.buffer, ROOT, 1)[0] = entry(ROOT + 0x2000, V);
+    new BigUint64Array(ram.buffer, ROOT + 0x2000, 2)[1] = entry(LEAVES, V);
+    const leaves = new BigUint64Array(ram.buffer, LEAVES, 9);
+    leaves[0] = entry(0, V | R | X | A);
+    leaves[1] = entry(DATA, V | R | W | A | D);
+    leaves[8] = entry(LEAVES, V | R | W | A | D);
+  }
+  return pair;
+}
+
 describe('code that changes', () => {
   /** x11 points to the ADDI, x12 is the new one. */
   const loop = (...between: number[]) => [
@@ -42,17 +62,24 @@ describe('code that changes', () => {
   });
 
   it('is new after a FENCE.I, wherever more regions are in use than are compared at once', () => {
-    // calls of 40 functions; the first one is changed
-    const call = (i: number) => jump(64 + 2 * i - i) | (1 << 7); // word i calls word 64 + 2 i
+    // calls of 40 functions by a register, a region each; the first one is changed
+    const call = (k: number): number[] => [
+      encode('addi', { rd: 7, rs1: 13, imm: 8 * k }),
+      encode('jalr', { rd: 1, rs1: 7 }),
+    ];
     const functions = Array.from({ length: 40 }, () => [addi(1), encode('jalr', { rs1: 1 })]).flat();
     const store = encode('sw', { rs1: 11, rs2: 12 });
-    const calls = Array.from({ length: 40 }, (_, i) => call(i + 1));
-    const words = { 0: [FENCE_I, ...calls, store, jump(-42)], 256: [0, 0, ...functions] };
-    const pair = new Pair({ words, x: x(66) });
+    const body = [FENCE_I, ...Array.from({ length: 40 }, (_, k) => call(k)).flat(), store];
+    const at = BigInt(RAM_BASE + 512);
+    const pair = new Pair({
+      words: { 0: [...body, jump(-body.length)], 512: functions },
+      x: registers({ 11: at, 12: BigInt(addi(100)), 13: at }),
+    });
     pair
-      .run(1 + 3 * 40 + 2)
-      .run(1 + 3 * 40)
+      .run(1 + 4 * 40 + 2)
+      .run(1 + 4 * 40)
       .compare();
+    expect(pair.translator.translated).toBeGreaterThan(40);
     expect(pair.translated.register(10)).toBe(40n + 39n + 100n);
   });
 
@@ -74,6 +101,51 @@ describe('code that changes', () => {
     for (const hart of [pair.interpreted, pair.translated]) hart.restore({ ...hart.save(), pc: RAM_BASE });
     pair.run(100).compare();
     expect(pair.translated.register(10)).toBe(5350n);
+  });
+});
+
+describe('code that a device stores', () => {
+  const FUNCTIONS = 512;
+  const FLAG = 0x8000;
+  const function_ = (k: number): number => FUNCTIONS + 8 * k;
+
+  /** A driver: it looks for a flag each time, executes FENCE.I when that has changed, and calls. */
+  function driver(functions: number): Readonly<Record<number, readonly number[]>> {
+    const waits = [encode('ld', { rd: 5, rs1: 11 }), branchTo(encode('beq', { rs1: 5, rs2: 6 }), 12)];
+    const heard = [FENCE_I, encode('addi', { rd: 6, rs1: 5 })];
+    // by a register: so each function is a region of its own
+    const call = (k: number): number[] => [
+      encode('addi', { rd: 7, rs1: 12, imm: 8 * k }),
+      encode('jalr', { rd: 1, rs1: 7 }),
+    ];
+    const calls = Array.from({ length: functions }, (_, k) => call(k)).flat();
+    const bodies = Array.from({ length: functions }, () => [addi(1), encode('jalr', { rs1: 1 })]).flat();
+    const body = [...waits, ...heard, ...calls];
+    return { 0: [...body, jump(-body.length)], [FUNCTIONS]: bodies, [FLAG]: [0, 0] };
+  }
+
+  it.each([
+    ['in M mode, few regions', 1, false],
+    ['in M mode, more regions than are compared at once', 40, false],
+    ['on pages, few regions', 1, true],
+    ['on pages, more regions than are compared at once', 40, true],
+  ])('is new after a FENCE.I: %s', (_, functions, isPaged) => {
+    const words = driver(functions);
+    const [code, flag] = isPaged ? [0x20_0000, 0x20_1000] : [RAM_BASE, RAM_BASE + FLAG];
+    const x = registers({ 11: BigInt(flag), 12: BigInt(code + FUNCTIONS) });
+    const pair = isPaged ? paged(words, x) : new Pair({ words, x });
+    const round = 3 + 4 * functions;
+    pair.run(20 * round).compare();
+    expect(pair.translator.translated).toBeGreaterThan(functions);
+    for (const ram of pair.rams) {
+      const view = new DataView(ram.buffer);
+      for (const k of new Set([0, functions - 1])) view.setInt32(function_(k), addi(100), true);
+      view.setBigInt64(FLAG, 1n, true);
+    }
+    pair.run(2 + round).compare();
+    for (let i = 0; i < 20; i++) pair.run(round).compare();
+    const changed = Math.min(functions, 2);
+    expect(pair.translated.register(10)).toBe(BigInt(20 * functions + 21 * (100 * changed + functions - changed)));
   });
 });
 
@@ -109,26 +181,6 @@ describe('a journal', () => {
 });
 
 describe('pages that change', () => {
-  const ROOT = 0xc000;
-  const LEAVES = 0xd000;
-  const { V, R, W, X, A, D } = PTE;
-  const entry = (offset: number, flags: number): bigint => (BigInt((RAM_BASE + offset) / 4096) << 10n) | BigInt(flags);
-
-  /** In S mode, with code at 0x20_0000, and the tables at 0x20_8000. */
-  function paged(words: Readonly<Record<number, readonly number[]>>, x: ReturnType<typeof registers>) {
-    const satp = (8n << 60n) | BigInt((RAM_BASE + ROOT) / 4096);
-    const pair = new Pair({ words, pc: 0x20_0000, x, pmp: ALL, privileged: { mode: MODE.S, satp } });
-    for (const ram of pair.rams) {
-      new BigUint64Array(ram.buffer, ROOT, 1)[0] = entry(ROOT + 0x2000, V);
-      new BigUint64Array(ram.buffer, ROOT + 0x2000, 2)[1] = entry(LEAVES, V);
-      const leaves = new BigUint64Array(ram.buffer, LEAVES, 9);
-      leaves[0] = entry(0, V | R | X | A);
-      leaves[1] = entry(DATA, V | R | W | A | D);
-      leaves[8] = entry(LEAVES, V | R | W | A | D);
-    }
-    return pair;
-  }
-
   const ofAddress = encode('sfence.vma', { rs1: 15 });
   it.each([
     ['of all', SFENCE_VMA],

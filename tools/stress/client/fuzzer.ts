@@ -1,7 +1,7 @@
 /**
  * A hostile client: it makes calls on any file with any bytes, opens connections that speak no
- * protocol, and scribbles over the pages that it shares with kernel and device. Nothing it does may reach other clients. Any answer is fine, except one that tells of a
- * bug in the host.
+ * protocol, and scribbles over the pages that it shares with kernel and device. Nothing it does may
+ * reach other clients. Any answer is fine, except one that tells of a bug in the host.
  */
 import { VFIO_GROUP_GET_DEVICE_FD, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { CONTROL_PATH, VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';

@@ -8,6 +8,7 @@ import { setImmediate as nextSlice } from 'node:timers/promises';
 import { monotonicNs } from '../../platform/clock.ts';
 import { MainSlices } from '../crew/main-slices.ts';
 import type { InitialState } from '../crew/vcpu/protocol.ts';
+import type { GuestImage } from '../vm/guest-image.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { Restorable } from './decoded-state.ts';
 import type { HandOver } from './hand-over.ts';
@@ -84,9 +85,13 @@ export async function goOn(image: NewImage, { reset = false } = {}): Promise<Goi
 }
 
 /** Powers the guest on. It runs, by main's hand, when this resolves. */
-export async function powerOn(vm: Vm, state: InitialState): Promise<Pick<Going, 'vm' | 'slices'>> {
+export async function powerOn(
+  vm: Vm,
+  state: InitialState,
+  image: GuestImage | undefined,
+): Promise<Pick<Going, 'vm' | 'slices'>> {
   const slices = new MainSlices(vm).begin(state);
-  const done = vm.powerOn();
+  const done = vm.powerOn(image);
   slices.turn();
   await done;
   return { vm, slices };

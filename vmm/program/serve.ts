@@ -7,26 +7,36 @@ import { Migration } from '../live-update/migration/migration.ts';
 import type { Resumed } from '../live-update/resume.ts';
 import type { Protector } from '../live-update/standby/commitment.ts';
 import type { Guardian } from '../live-update/standby/guardian.ts';
-import { StandingGuardian } from '../live-update/standby/standing-guardian.ts';
-import { LiveUpdate } from '../live-update/update.ts';
+import '../live-update/standby/own-program.ts';
+import type { Guarding, StandingGuardian } from '../live-update/standby/standing-guardian.ts';
+import type { LiveUpdate } from '../live-update/update.ts';
+import type { CommandSet } from '../monitor/command.ts';
 import { Monitor } from '../monitor/monitor.ts';
 import type { Command, Json, JsonObject } from '../monitor/qmp.ts';
+import type { GuestImage } from '../vm/guest-image.ts';
 import type { Built } from '../vm/power-on.ts';
 import { removeSockets } from '../vm/virtio-parts.ts';
 import type { Vm } from '../vm/vm.ts';
-import { commandsOf } from './commands/commands.ts';
 
 /**
  * Powers a VM on and serves it until it ends, or until `signalled` resolves. Returns the exit
  * status of the process.
  */
-export function servePowerOn({ vm, state }: Built, signalled: Promise<number>): Promise<number> {
+export function servePowerOn(built: Built, signalled: Promise<number>): Promise<number> {
+  const { vm, state } = built;
   const migration = new Migration();
   return serve({ vm, migration, signalled, takeovers: [] }, async (execute) => {
     const monitor = await listen(vm, execute);
-    const begin = async (): Promise<void> => void (await settle(await powerOn(vm, state)));
+    const begin = async (): Promise<void> => void (await settle(await powerOn(vm, state, take(built))));
     return { monitor, begin };
   });
+}
+
+/** What RAM is filled with; nobody keeps it. */
+function take(built: Built): GuestImage | undefined {
+  const { image } = built;
+  built.image = undefined;
+  return image;
 }
 
 /** Serves a VM that was taken over and runs already; otherwise as servePowerOn. */
@@ -109,6 +119,11 @@ async function serve(serving: Serving, open: (execute: Execute) => Promise<Serve
   }
 }
 
+async function standingGuardian(guarding: Guarding): Promise<StandingGuardian> {
+  const { StandingGuardian } = await import('../live-update/standby/standing-guardian.ts');
+  return new StandingGuardian(guarding);
+}
+
 async function serveUntilEnd(
   { vm, migration, signalled, protector, takeovers, behind }: Serving,
   open: (execute: Execute) => Promise<Served>,
@@ -124,27 +139,39 @@ async function serveUntilEnd(
   });
   const { guardian, lifeline } = vm.parts.options;
   const parts = { vm, migration, monitor: () => monitor };
-  const standing = guardian === 'always' ? new StandingGuardian({ ...parts, takeovers, behind }) : undefined;
-  const update = new LiveUpdate({
-    ...{ ...parts, standing, begun: () => begun },
-    moved: () => leave('moved'),
-  });
+  const standing = guardian === 'always' ? await standingGuardian({ ...parts, takeovers, behind }) : undefined;
+  let update: LiveUpdate | undefined;
+  /** Loads what commands need. */
+  const load = async (): Promise<CommandSet> => {
+    const { LiveUpdate } = await import('../live-update/update.ts');
+    const { commandsOf } = await import('./commands/commands.ts');
+    update = new LiveUpdate({ ...{ ...parts, standing, begun: () => begun }, moved: () => leave('moved') });
+    return commandsOf({ vm, update, migration, standing }, emit);
+  };
+  let loaded: Promise<CommandSet> | undefined;
+  const commands = (): Promise<CommandSet> => {
+    loaded ??= load();
+    return loaded;
+  };
   migration.listen((status) => emit('MIGRATION', { status }));
-  const commands = commandsOf({ vm, update, migration, standing }, emit);
   vm.listen((message) => emit(message.event, 'data' in message ? message.data : undefined));
   // a guardian has the device's fds, too: the next one has them no more
   vm.listen(({ event }) => event === 'DEVICE_DELETED' && void standing?.dismiss().then(() => standing.renew()));
   const end = (status: number, reason = 'host-signal'): void => {
-    if (update.successor === undefined) vm.shutdown(status, reason);
+    if (update?.successor === undefined) vm.shutdown(status, reason);
     else process.kill(update.successor, 'SIGTERM'); // it has the guest
   };
   void signalled.then((status) => end(status));
   try {
     if (lifeline !== undefined) void ownerEnded(lifeline).then(() => end(HUNG_UP));
-    const served = await open((command) => commands.execute(command).finally(() => standing?.refresh()));
+    const served = await open(async (command) => {
+      const set = await commands();
+      return set.execute(command).finally(() => standing?.refresh());
+    });
     monitor = served.monitor;
     vm.parts.console.open(() => end(0, 'host-ui'));
     begun = served.begin();
+    void begun.then(commands, () => {}); // before a client asks, and after the guest has begun
     standing?.begin(protector);
     const status = await Promise.race([begun.then(() => vm.ended), vm.ended, moved]);
     hasMoved = status === 'moved';

@@ -15,7 +15,7 @@ import { vectorEventfds } from '../passthrough/vfio-section.ts';
 import { assemble } from './assemble.ts';
 import { openDisks } from './disks.ts';
 import { checkFwCfg } from './fw-cfg-option.ts';
-import { readGuest } from './guest-image.ts';
+import { type GuestImage, readGuest } from './guest-image.ts';
 import { mapRam } from './guest-ram.ts';
 import { openListeners } from './listeners.ts';
 import { openNetdevs } from './netdevs.ts';
@@ -28,6 +28,8 @@ import { hartsOf, isWired, type VmOptions } from './vm-state.ts';
 export interface Built {
   readonly vm: Vm;
   readonly state: InitialState;
+  /** What RAM is filled with; undefined once it is. */
+  image: GuestImage | undefined;
 }
 
 export function buildVm(wanted: VmOptions): Built {
@@ -51,7 +53,7 @@ export function buildVm(wanted: VmOptions): Built {
   const host = openHost(options, mapping);
   const state = { options, entry, generation: 0, paused: false, ...(next === undefined ? {} : { next }) };
   const vm = assemble({ state, ram: { fd, mapping }, backends, host });
-  return { vm, state: { pci: { version: 3, functions: host ? probeDevices(host, vm.routes) : [] } } };
+  return { vm, state: { pci: { version: 3, functions: host ? probeDevices(host, vm.routes) : [] } }, image };
 }
 
 /** Memory for a guest that is powered on; a file of pkernfs outlives the host's kernel. */

@@ -19,7 +19,7 @@ import {
 import { hartNumbers } from '../machine/hart-local/hart-number.ts';
 import { Imsic } from '../machine/hart-local/imsic.ts';
 import { InterruptRoutes } from '../machine/shared/interrupt-routes.ts';
-import { fillRam, readGuest } from './guest-image.ts';
+import { fillRam, type GuestImage, readGuest } from './guest-image.ts';
 import { noteStop } from './rrfile.ts';
 import { machinePartsOf, type RunState, type VmParts } from './vm-parts.ts';
 
@@ -28,6 +28,13 @@ export type VmEvent =
   | { readonly event: 'STOP' | 'RESUME' }
   | { readonly event: 'DEVICE_DELETED'; readonly data: { readonly path: string; readonly host: string } }
   | { readonly event: 'RESET' | 'SHUTDOWN'; readonly data: { readonly guest: boolean; readonly reason: string } };
+
+interface Filling {
+  /** What the options name; it is read again if absent. */
+  readonly image?: GuestImage | undefined;
+  /** RAM has never been written. */
+  readonly isZero?: boolean;
+}
 
 export class Vm {
   readonly parts: VmParts;
@@ -92,12 +99,15 @@ export class Vm {
     this.#listeners.add(listener);
   }
 
-  /** Power-on: resets the machine, fills RAM, starts the guest unless it shall wait for `cont`. */
-  powerOn(): Promise<void> {
+  /**
+   * Power-on: resets the machine, fills RAM with `image`, starts the guest unless it shall wait for
+   * `cont`.
+   */
+  powerOn(image: GuestImage | undefined): Promise<void> {
     return this.change(async () => {
       this.parts.interrupts?.request(REQUEST_RUN);
       const isZero = this.parts.options.pkernfs === undefined; // a file there may be older than this VM
-      await this.#reset({ isZero });
+      await this.#reset({ image, isZero });
       if (this.parts.options.stopped) this.#runState = 'prelaunch';
       else await this.#run();
     });
@@ -253,10 +263,10 @@ export class Vm {
     return this.parts.vcpu.run();
   }
 
-  async #reset({ isZero = false } = {}): Promise<void> {
+  async #reset(filling: Filling = {}): Promise<void> {
     this.#stopped = undefined;
     await this.parts.vcpu.reset();
-    this.#fillRam({ isZero });
+    this.#fillRam(filling);
   }
 
   #take(message: VcpuMessage): void {
@@ -362,14 +372,11 @@ export class Vm {
     }).catch(this.#fail);
   }
 
-  /**
-   * Fills RAM after a reset. A kernel that cannot be read any more ends the VM. `isZero`: RAM has
-   * never been written.
-   */
-  #fillRam({ isZero = false } = {}): void {
+  /** Fills RAM after a reset. A kernel that cannot be read any more ends the VM. */
+  #fillRam({ image, isZero = false }: Filling = {}): void {
     const { options, ram } = this.parts;
     try {
-      fillRam(readGuest(options), new Uint8Array(ram.buffer, 0, ram.length), { isZero });
+      fillRam(image ?? readGuest(options), new Uint8Array(ram.buffer, 0, ram.length), { isZero });
     } catch (error) {
       this.#fail(error as Error);
     }

@@ -8,7 +8,7 @@ const TUNABLES = 'GLIBC_TUNABLES';
  * It needs glibc 2.35 and transparent huge pages (`madvise` or `always`), and changes nothing
  * elsewhere: other C libraries do not read this variable.
  */
-const HUGE_PAGES = [
+export const HUGE_PAGES = [
   'glibc.malloc.hugetlb=1',
   'glibc.malloc.mmap_threshold=33554432',
   'glibc.malloc.trim_threshold=268435456',

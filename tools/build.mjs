@@ -28,6 +28,7 @@ function entryPoints() {
     client: 'vmm/client/api/client.ts', // the package's export livevmm/client
     vmm: 'vmm/program/main.ts',
     'vmm-snapshot': 'vmm/program/snapshot.ts',
+    'vmm-start': 'vmm/program/start-snapshot.ts',
     'vmm-build-snapshot': 'vmm/program/build-snapshot.ts',
     'bare-exec': 'tools/bench/bare-exec.ts',
     'conform-client': 'tools/conform/client/main.ts',
@@ -38,6 +39,7 @@ function entryPoints() {
     'write-code-cache': 'tools/write-code-cache.ts',
     'record-calls': 'tools/record-calls/main.ts',
     'record-successor': 'tools/record-calls/successor.ts',
+    'record-starter': 'tools/record-calls/starter.ts',
   };
   for (const layer of LAYERS) {
     for (const name of readdirSync(join(root, layer), { recursive: true })) {
@@ -47,6 +49,21 @@ function entryPoints() {
   }
   for (const name of commands()) entries[bundleOf(name)] = `tools/commands/${name}.ts`;
   return entries;
+}
+
+/**
+ * The program `livevmm` begins with its launcher, in a comment of JavaScript that a shell takes for
+ * an argument of `:`. So a shell runs the launcher, and node the program.
+ */
+async function withLauncher(program) {
+  const read = (path) => readFileSync(join(root, path), 'utf8');
+  const { code } = await transform(read('platform/node-env.ts'), { loader: 'ts' });
+  const { HUGE_PAGES } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+  const launcher = read('tools/launch/launcher.sh')
+    .replace(/^#.*\n/gm, '')
+    .replace('@TUNABLES@', HUGE_PAGES);
+  if (launcher.includes('*/')) throw new Error('launcher.sh: it would end the comment that it is in');
+  return program.replace(SHEBANG, () => `#!/bin/sh\n':' /*\n${launcher}*/`);
 }
 
 /** The commands that tools/livevmm.ts loads. */
@@ -102,7 +119,7 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
  */
 const PLAIN = [
   ...['livevmm', 'code-cache', 'write-code-cache', 'record-calls', 'record-successor'],
-  ...['vmm-snapshot', 'vmm-build-snapshot', 'bare-exec'],
+  ...['record-starter', 'vmm-snapshot', 'vmm-start', 'vmm-build-snapshot', 'bare-exec'],
 ];
 /** A package's user imports the client, and piscina imports a task. */
 const isEsm = (name) => name === 'client' || name.endsWith('.task');
@@ -161,6 +178,9 @@ for (const file of outputFiles.filter(({ path }) => cached.includes(basename(pat
   file.path = file.path.replace(/\.cjs$/, '.code.cjs');
 }
 
+const command = outputFiles.find(({ path }) => basename(path) === 'livevmm.cjs');
+command.contents = Buffer.from(await withLauncher(command.text));
+
 mkdirSync(dist, { recursive: true });
 // What a host asks before a kexec (devices/board/next-kernel.ts): whether the kernel can run on its
 // board, and whether it knows the memory that outlives kernels.
@@ -169,7 +189,8 @@ outputFiles.push({ path: join(dist, 'build.json'), contents: facts });
 // `livevmm conform --through-syscalls` builds it where it runs.
 const nativeClient = readFileSync(join(root, 'tools/conform/native/client.c'));
 outputFiles.push({ path: join(dist, 'conform-native-client.c'), contents: nativeClient });
-const built = new Set([...outputFiles.map((file) => basename(file.path)), 'vmm-snapshot--no-rehash-snapshot.cache']);
+const records = ['vmm-snapshot', 'vmm-start'].map((name) => `${name}--no-rehash-snapshot.cache`);
+const built = new Set([...outputFiles.map((file) => basename(file.path)), ...records]);
 for (const { names, options } of caches) for (const name of names) built.add(`${name}${options.join('')}.cache`);
 for (const name of readdirSync(dist)) {
   if (/\.([cm]js|cache)$/.test(name) && !built.has(name)) rmSync(join(dist, name));

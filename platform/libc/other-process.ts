@@ -12,6 +12,7 @@ const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
 const SYS_PIDFD_GETFD = 438;
 const PIDFD_THREAD = 0o200; // O_EXCL
+const WNOHANG = 1;
 export const RLIMIT_FSIZE = 1;
 export const RLIMIT_CORE = 4;
 export const RLIMIT_NOFILE = 7;
@@ -50,6 +51,15 @@ export function pidfdSendSignal(pidfd: number, signal: number): void {
  */
 export function waitForChild(pid: number): void {
   retry(() => c.waitpid(pid, null, 0), `waitpid ${pid}`);
+}
+
+/**
+ * As waitForChild, but never waits. Returns the status of a child that has ended, as waitpid(2)
+ * gives it; undefined: it runs.
+ */
+export function endedChild(pid: number): number | undefined {
+  const status = new Int32Array(1);
+  return retry(() => c.waitpid(pid, status, WNOHANG), `waitpid ${pid}`) === 0 ? undefined : status[0];
 }
 
 function transferVm(write: boolean, pid: number, vaddr: number, buf: Uint8Array): number {

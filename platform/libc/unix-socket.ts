@@ -74,6 +74,18 @@ export function bindUnix(path: string, mode: number): number {
   });
 }
 
+/**
+ * A close-on-exec UNIX stream socket that listens under a name that is no path (unix(7), "abstract
+ * sockets"). It goes with its last fd. Any user may connect: peerCredentials tells who has. To
+ * connect, `\0` stands before the name. EADDRINUSE.
+ */
+export function listenAbstract(name: string): number {
+  return unixSocket(`\0${name}`, 0, (fd, address) => {
+    check(c.bind(fd, address, address.length), `bind @${name}`);
+    check(c.listen(fd, BACKLOG), `listen @${name}`);
+  });
+}
+
 /** socketpair(2): two connected, close-on-exec UNIX stream sockets. EMFILE. */
 export function socketPair(): readonly [number, number] {
   const fds = new Int32Array(2);

@@ -171,6 +171,7 @@ describe('the house rules', () => {
     // where its native half lies
     expect(outside('platform/libc/koffi.ts').toSorted()).toEqual([
       'tools/conform/open-program.ts',
+      'tools/launch/start-snapshot.ts',
       'vmm/live-update/snapshot-key.ts',
     ]);
     expect(outside('platform/libc/ffi.ts')).toEqual([]);

@@ -28,12 +28,17 @@ afterEach(() => {
 });
 
 /** Starts a command, lets it start all these programs, then does something bad to it. */
-async function start(
+const start = (
   words: readonly string[],
   programs: readonly RegExp[],
   doHarm: (command: Child) => void | Promise<void>,
+): Promise<void> => watchAndHarm(sandbox.start(...words), programs, doHarm);
+
+async function watchAndHarm(
+  command: Child,
+  programs: readonly RegExp[],
+  doHarm: (command: Child) => void | Promise<void>,
 ): Promise<void> {
-  const command = sandbox.start(...words);
   const ended = outcome(command);
   await vi.waitUntil(
     () => {
@@ -66,14 +71,16 @@ async function expectNothingLeft(): Promise<void> {
 const HOST = /livevmm\.cjs host /;
 const VMM = /vmm\.cjs /;
 const VMM_WITH_DEVICE = /vmm\.cjs .*vfio-pci/;
+/** The launcher has started it. */
+const AWAITING = /vmm\.cjs --await /;
 const MAPPER = /stress-client\.cjs \{.*"mapper"/;
 const CLEANER = /^\/bin\/sh -c read/;
 
 describe('SIGKILL leaves nothing of', () => {
   it.each([
     ['demo', ['demo'], [HOST, VMM, CLEANER]],
-    ['run', ['run', '--kernel', guestPath('demo')], [VMM]],
-    ['run with a device', ['run', '--kernel', guestPath('demo'), '--device', 'edu'], [VMM_WITH_DEVICE, CLEANER]],
+    ['run', ['run', '--kernel', guestPath('demo')], [AWAITING]],
+    ['run with a device', ['run', '--kernel', guestPath('demo'), '--device', 'edu'], [AWAITING, CLEANER]],
     ['bench', ['bench', '--only', 'update'], [HOST, VMM, CLEANER]],
     ['stress', ['stress', '--workers', '1', '--seconds', '60'], [HOST, MAPPER, CLEANER]],
     ['a demo during a preflight', ['demo'], [/--preflight/]],
@@ -81,6 +88,14 @@ describe('SIGKILL leaves nothing of', () => {
     ['a demo after an update', ['demo', '--updates', '9', '--seconds', '9'], [/vmm\.cjs --resume/]],
   ])('%s', async (_, words, programs) => {
     await start(words, programs, kill);
+    await expectNothingLeft();
+  });
+
+  it.each([
+    ['run', ['run', '--kernel', guestPath('demo')], [VMM]],
+    ['run with a device', ['run', '--kernel', guestPath('demo'), '--device', 'edu'], [VMM_WITH_DEVICE, CLEANER]],
+  ])('%s, when node is told the program', async (_, words, programs) => {
+    await watchAndHarm(sandbox.startByNode(...words), programs, kill);
     await expectNothingLeft();
   });
 

@@ -3,10 +3,12 @@
  */
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { Child } from '../../tools/launch/child.ts';
-import { programArgv } from '../../tools/launch/programs.ts';
+import { programArgv, programPath } from '../../tools/launch/programs.ts';
+
+const livevmm = (...words: readonly string[]): string[] => [programPath('livevmm'), ...words];
 
 export interface Ended {
   readonly status: number | null;
@@ -25,8 +27,14 @@ export class Sandbox {
     mkdirSync(this.tempDir);
   }
 
+  /** By name, as a shell does. */
   start(...words: readonly string[]): Child {
-    return this.#start(programArgv('livevmm', ...words));
+    return this.startAs(livevmm(...words));
+  }
+
+  /** As start(), but node is told the program. */
+  startByNode(...words: readonly string[]): Child {
+    return this.startAs(programArgv('livevmm', ...words));
   }
 
   /** As start(), by a shell with this `ulimit -n`. */
@@ -36,11 +44,13 @@ export class Sandbox {
 
   /** As start(), by a shell that does `setting` before. */
   startFrom(setting: string, ...words: readonly string[]): Child {
-    return this.#start(['/bin/sh', '-c', `${setting} && exec "$@"`, 'sh', ...programArgv('livevmm', ...words)]);
+    return this.startAs(['/bin/sh', '-c', `${setting} && exec "$@"`, 'sh', ...livevmm(...words)]);
   }
 
-  #start(argv: readonly string[]): Child {
-    const env = { ...process.env, XDG_RUNTIME_DIR: this.runtimeDir, TMPDIR: this.tempDir };
+  /** Starts a program that becomes livevmm. */
+  startAs(argv: readonly string[]): Child {
+    const PATH = `${dirname(process.execPath)}:${process.env.PATH}`; // it finds our node
+    const env = { ...process.env, PATH, XDG_RUNTIME_DIR: this.runtimeDir, TMPDIR: this.tempDir };
     return new Child({ name: 'livevmm', argv, env, detached: false });
   }
 

@@ -1,10 +1,11 @@
 /**
- * Bench of starts: from the command to its first output. The floor is a node that prints a line.
+ * Bench of starts: from the command to its first output. The command is run by its name, as a shell
+ * runs it. The floor is a node that prints a line.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { PrivateFolder } from '../launch/private-folder.ts';
-import { guestPath, programArgv } from '../launch/programs.ts';
+import { guestPath, programPath } from '../launch/programs.ts';
 import { firstOutputMs } from './first-output.ts';
 import { type Figure, median, type Progress } from './result.ts';
 
@@ -14,10 +15,12 @@ export async function benchStart(progress: Progress): Promise<Figure[]> {
   const folder = new PrivateFolder();
   try {
     // it tells of its devices at once, and runs on
-    const run = programArgv('livevmm', 'run', '--kernel', guestPath('demo'), '--qmp', join(folder.path, 'qmp.sock'));
+    const livevmm = programPath('livevmm');
+    const run = [livevmm, 'run', '--kernel', guestPath('demo'), '--qmp', join(folder.path, 'qmp.sock')];
+    const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` }; // our node
     const commands = {
       node: [process.execPath, '--print', '0'],
-      version: programArgv('livevmm', '--version'),
+      version: [livevmm, '--version'],
       plain: run,
       device: [...run, '--device', 'edu'],
     };
@@ -25,7 +28,7 @@ export async function benchStart(progress: Progress): Promise<Figure[]> {
     for (let round = 0; round < ROUNDS; round++) {
       await progress(`round ${round + 1} of ${ROUNDS}`);
       for (const [name, argv] of Object.entries(commands)) {
-        times[name as keyof typeof commands].push(await firstOutputMs(argv));
+        times[name as keyof typeof commands].push(await firstOutputMs(argv, env));
       }
     }
     const ms = (name: keyof typeof commands): number => median(times[name]);

@@ -16,11 +16,11 @@ import { type Command, CommandError, oneOf, parseOptions, UsageError } from '../
 import { parseDeviceOption, passthroughBdf } from '../cli/device-option.ts';
 import { unitsOf } from '../cli/iommu-option.ts';
 import { exitStatus, onEndingSignal } from '../cli/signals.ts';
-import { Child } from '../launch/child.ts';
+import type { AwaitingVmm } from '../launch/awaiting-vmm.ts';
+import type { Child } from '../launch/child.ts';
 import { pkernfsBytesFor } from '../launch/persistent-memory.ts';
-import { PrivateFolder } from '../launch/private-folder.ts';
 import { defaultQmpSocket } from '../launch/sockets.ts';
-import { type VmmPlan, vmmArgv } from '../launch/vmm.ts';
+import { type VmmPlan, vmmArgv, vmmWords } from '../launch/vmm.ts';
 
 const HELP = `Usage: livevmm run [--host SOCKET] [-m SIZE] --kernel FILE|--bios FILE [--device DEVICE]... [--qmp PATH]
 
@@ -118,11 +118,17 @@ function becomeVmm(argv: readonly string[]): never {
 
 const TERMINAL = { stdio: ['inherit', 'inherit', 'inherit'], detached: false } as const;
 
-const startChild = (argv: readonly string[]): Child =>
-  new Child({ name: 'the VMM', argv, ...TERMINAL, lifeline: true, env: nodeEnv() });
+type Vmm = Pick<Child, 'kill' | 'exited'>;
+
+/** Starts a VMM, unless one waits already. */
+async function startVmm(plan: VmmPlan, awaiting: AwaitingVmm | undefined): Promise<Vmm> {
+  if (awaiting) return awaiting.begin(vmmWords(plan));
+  const { Child } = await import('../launch/child.ts');
+  return new Child({ name: 'the VMM', argv: vmmArgv(plan), ...TERMINAL, lifeline: true, env: nodeEnv() });
+}
 
 /** Resolves with the VMM's exit status. */
-async function follow(child: Child): Promise<number> {
+async function follow(child: Vmm): Promise<number> {
   // A terminal sends its SIGINT to the child as well as to us. A signal from elsewhere reaches us
   // only.
   const stop = onEndingSignal((signal) => {
@@ -137,19 +143,21 @@ async function follow(child: Child): Promise<number> {
 async function runOnPrivateHost(
   machine: Pick<BoardOptions, 'devices' | 'units' | 'profile' | 'pkernfsBytes'>,
   options: VmmPlan,
+  awaiting: AwaitingVmm | undefined,
 ): Promise<number> {
   const { plannedAddresses, startHost } = await import('../../devices/board/host.ts');
+  const { PrivateFolder } = await import('../launch/private-folder.ts');
   const bdfs = plannedAddresses(machine);
   const folder = new PrivateFolder();
   try {
     const socketPath = join(folder.path, 'host.sock');
     // The VMM starts while the host does. It can connect, and waits for the kernel's first answer.
     const listener = listenUnix(socketPath);
-    const child = startChild(vmmArgv({ ...options, host: socketPath, bdfs }));
+    const child = await startVmm({ ...options, host: socketPath, bdfs }, awaiting);
     const ended = follow(child);
     const board = await startHost({ ...machine, socketPath, listener, memlock: 'unlimited' }).catch(async (error) => {
       child.kill('SIGKILL'); // before it tells that its host is gone
-      await child.closed;
+      await child.exited;
       throw error;
     });
     try {
@@ -162,66 +170,80 @@ async function runOnPrivateHost(
   }
 }
 
+async function start(words: readonly string[], awaiting: AwaitingVmm | undefined): Promise<number> {
+  const options = parseOptions(asTwoDashes(words, LONG, FLAGS), {
+    host: { type: 'string' },
+    memory: { type: 'string', short: 'm', default: '128M' },
+    kernel: { type: 'string' },
+    ...GUEST_OPTIONS,
+    drive: { type: 'string', multiple: true, default: [] },
+    netdev: { type: 'string', multiple: true, default: [] },
+    fsdev: { type: 'string', multiple: true, default: [] },
+    virtfs: { type: 'string', multiple: true, default: [] },
+    chardev: { type: 'string', multiple: true, default: [] },
+    fw_cfg: { type: 'string', multiple: true, default: [] },
+    semihosting: { type: 'boolean', default: false },
+    stopped: { type: 'boolean', short: 'S', default: false },
+    'no-reboot': { type: 'boolean', default: false },
+    nographic: { type: 'boolean', default: false },
+    display: { type: 'string', default: 'none' },
+    device: { type: 'string', multiple: true, default: [] },
+    iommu: { type: 'string', multiple: true, default: [] },
+    qmp: { type: 'string' },
+    'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
+  });
+  oneOf('display', options.display, ['none']); // the guest has no display, also without -nographic
+  const { kernel, bios = 'default' } = options;
+  if (kernel === undefined && ['default', 'none'].includes(bios))
+    throw new UsageError('run: give --kernel FILE, or --bios FILE');
+  if (kernel !== undefined && !existsSync(kernel)) throw new CommandError(`${kernel}: no such file`);
+  const virtio = options.device.filter((device) => /^virt(io-|console)/.test(device));
+  const devices = options.device.filter((device) => !virtio.includes(device)).map(parseDeviceOption);
+  const qmp = options.qmp ?? defaultQmpSocket();
+  const guest = GUEST_OPTION_NAMES.flatMap((name) =>
+    options[name] === undefined ? [] : [`--${name}=${options[name]}`],
+  );
+  guest.push(
+    ...(options.semihosting ? ['--semihosting'] : []),
+    ...(options.stopped ? ['-S'] : []),
+    ...(options['no-reboot'] ? ['--no-reboot'] : []),
+    ...virtio.map((device) => `--device=${device}`),
+    ...options.drive.map((drive) => `--drive=${drive}`),
+    ...options.netdev.map((netdev) => `--netdev=${netdev}`),
+    ...options.fsdev.map((fsdev) => `--fsdev=${fsdev}`),
+    ...options.virtfs.map((virtfs) => `--virtfs=${virtfs}`),
+    ...options.fw_cfg.map((file) => `--fw_cfg=${file}`),
+    ...options.chardev.map((chardev) => `--chardev=${chardev}`),
+  );
+  const vmm: VmmPlan = { memory: options.memory, kernel, options: guest, qmp };
+  if (options.host === undefined) {
+    if (devices.some(({ type }) => type === 'vfio-pci'))
+      throw new UsageError('run: vfio-pci devices need --host SOCKET');
+    const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
+    const pkernfsBytes = options.pkernfs === undefined ? undefined : pkernfsBytesFor(options.memory);
+    if (devices.length === 0 && options.iommu.length === 0) return follow(await startVmm(vmm, awaiting));
+    return runOnPrivateHost({ devices, profile, pkernfsBytes, ...unitsOf(options.iommu) }, vmm, awaiting);
+  }
+  if (options.iommu.length > 0) throw new UsageError('run: --iommu is for the private board');
+  const other = devices.find(({ type }) => type !== 'vfio-pci');
+  if (other) throw new UsageError(`run: '${other.type}' is a device of the host; pass it through as vfio-pci,host=BDF`);
+  awaiting?.dismiss();
+  return becomeVmm(vmmArgv({ ...vmm, host: resolve(options.host), bdfs: devices.map(passthroughBdf) }));
+}
+
+/** The first words of the launcher (launcher.sh), if it has started a VMM. */
+const AWAITING = '--awaiting';
+
 export const run: Command = {
   help: HELP,
   async run(words) {
-    const options = parseOptions(asTwoDashes(words, LONG, FLAGS), {
-      host: { type: 'string' },
-      memory: { type: 'string', short: 'm', default: '128M' },
-      kernel: { type: 'string' },
-      ...GUEST_OPTIONS,
-      drive: { type: 'string', multiple: true, default: [] },
-      netdev: { type: 'string', multiple: true, default: [] },
-      fsdev: { type: 'string', multiple: true, default: [] },
-      virtfs: { type: 'string', multiple: true, default: [] },
-      chardev: { type: 'string', multiple: true, default: [] },
-      fw_cfg: { type: 'string', multiple: true, default: [] },
-      semihosting: { type: 'boolean', default: false },
-      stopped: { type: 'boolean', short: 'S', default: false },
-      'no-reboot': { type: 'boolean', default: false },
-      nographic: { type: 'boolean', default: false },
-      display: { type: 'string', default: 'none' },
-      device: { type: 'string', multiple: true, default: [] },
-      iommu: { type: 'string', multiple: true, default: [] },
-      qmp: { type: 'string' },
-      'vfio-profile': { type: 'string', default: DEFAULT_PROFILE },
-    });
-    oneOf('display', options.display, ['none']); // the guest has no display, also without -nographic
-    const { kernel, bios = 'default' } = options;
-    if (kernel === undefined && ['default', 'none'].includes(bios))
-      throw new UsageError('run: give --kernel FILE, or --bios FILE');
-    if (kernel !== undefined && !existsSync(kernel)) throw new CommandError(`${kernel}: no such file`);
-    const virtio = options.device.filter((device) => /^virt(io-|console)/.test(device));
-    const devices = options.device.filter((device) => !virtio.includes(device)).map(parseDeviceOption);
-    const qmp = options.qmp ?? defaultQmpSocket();
-    const guest = GUEST_OPTION_NAMES.flatMap((name) =>
-      options[name] === undefined ? [] : [`--${name}=${options[name]}`],
-    );
-    guest.push(
-      ...(options.semihosting ? ['--semihosting'] : []),
-      ...(options.stopped ? ['-S'] : []),
-      ...(options['no-reboot'] ? ['--no-reboot'] : []),
-      ...virtio.map((device) => `--device=${device}`),
-      ...options.drive.map((drive) => `--drive=${drive}`),
-      ...options.netdev.map((netdev) => `--netdev=${netdev}`),
-      ...options.fsdev.map((fsdev) => `--fsdev=${fsdev}`),
-      ...options.virtfs.map((virtfs) => `--virtfs=${virtfs}`),
-      ...options.fw_cfg.map((file) => `--fw_cfg=${file}`),
-      ...options.chardev.map((chardev) => `--chardev=${chardev}`),
-    );
-    const vmm: VmmPlan = { memory: options.memory, kernel, options: guest, qmp };
-    if (options.host === undefined) {
-      if (devices.some(({ type }) => type === 'vfio-pci'))
-        throw new UsageError('run: vfio-pci devices need --host SOCKET');
-      const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
-      const pkernfsBytes = options.pkernfs === undefined ? undefined : pkernfsBytesFor(options.memory);
-      if (devices.length === 0 && options.iommu.length === 0) return follow(startChild(vmmArgv(vmm)));
-      return runOnPrivateHost({ devices, profile, pkernfsBytes, ...unitsOf(options.iommu) }, vmm);
+    if (words[0] !== AWAITING) return start(words, undefined);
+    const { AwaitingVmm } = await import('../launch/awaiting-vmm.ts');
+    const awaiting = new AwaitingVmm(words[1]!);
+    try {
+      return await start(words.slice(2), awaiting);
+    } finally {
+      awaiting.dismiss();
     }
-    if (options.iommu.length > 0) throw new UsageError('run: --iommu is for the private board');
-    const other = devices.find(({ type }) => type !== 'vfio-pci');
-    if (other)
-      throw new UsageError(`run: '${other.type}' is a device of the host; pass it through as vfio-pci,host=BDF`);
-    return becomeVmm(vmmArgv({ ...vmm, host: resolve(options.host), bdfs: devices.map(passthroughBdf) }));
   },
 };

@@ -9,18 +9,17 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 
 import { close } from '../../platform/libc/fd.ts';
 import { socketPair } from '../../platform/libc/unix-socket.ts';
-import type { ToOwner } from '../../platform/lifeline.ts';
-
 import { CommandError } from '../cli/command.ts';
 import { exitStatus } from '../cli/signals.ts';
+import { type Ending, Succession } from './succession.ts';
+
+export type { Ending };
 
 /**
  * How long a child has between SIGTERM and SIGKILL. A host that must end its kernel and its devices
  * by force takes 7 s.
  */
 const GRACE_MS = 10_000;
-/** The signals that are to end a process, and the one that runs on in its place, too. */
-const ENDING: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGKILL'];
 /** How many characters from the end of stderr are kept. */
 const WORDS_KEPT = 1 << 16;
 
@@ -48,14 +47,6 @@ export interface Launch {
 /** A child has closed its output. The way it ended itself tells more. */
 export class OutputEnded extends CommandError {}
 
-/** How a process ended. */
-export interface Ending {
-  readonly status: number | null;
-  readonly signal: NodeJS.Signals | null;
-  /** Why it could not be started at all. */
-  readonly error?: Error;
-}
-
 /** The ending in words: `status 1`, `SIGKILL`. */
 export const describeEnding = ({ status, signal, error }: Ending): string =>
   error?.message ?? signal ?? `status ${status}`;
@@ -72,13 +63,8 @@ export class Child {
   errors = '';
   readonly #process: ChildProcess;
   #isClosed = false;
-  /** The process that runs in place of the one that was started (ToOwner), and how it ended. */
-  #pid: number;
   readonly #input: Socket | undefined;
-  #status: number | undefined;
-  #lifelineEnded: Promise<unknown> = Promise.resolve();
-  /** The last signal that was to end the process. */
-  #asked: NodeJS.Signals | undefined;
+  readonly #succession: Succession;
 
   constructor({ name, argv, stdio = ['pipe', 'pipe', 'pipe'], lifeline = false, detached = true, env }: Launch) {
     this.name = name;
@@ -96,9 +82,11 @@ export class Child {
       this.#input.on('error', () => {}).resume();
     }
     this.#process = child;
-    this.#pid = child.pid ?? 0;
+    const succession = new Succession(child.pid ?? 0, (signal) => void child.kill(signal));
+    this.#succession = succession;
     child.stdin?.on('error', () => {}); // it has ended first: `exited` says so
-    if (lifeline) this.#hearOwnerLine(child.stdio?.[stdio.length] as Duplex | undefined);
+    const ours = lifeline ? child.stdio?.[stdio.length] : undefined; // none if it could not be started
+    if (ours) succession.hear(ours as Duplex);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.errors = (this.errors + text).slice(-WORDS_KEPT);
     });
@@ -109,13 +97,12 @@ export class Child {
       new Promise((resolve) => {
         child.once(event, (status, signal) => resolve({ status, signal }));
       });
-    const lifelineEnded = this.#lifelineEnded;
     const exit = ending('exit').then(async (ending) => {
-      await lifelineEnded; // another process may run on in its place
-      return this.#ofLast(ending);
+      await succession.ended; // another process may run on in its place
+      return succession.lastOf(ending);
     });
     this.exited = Promise.race([exit, failed]);
-    this.closed = Promise.race([ending('close').then((ending) => this.#ofLast(ending)), failed]);
+    this.closed = Promise.race([ending('close').then((ending) => succession.lastOf(ending)), failed]);
     void this.closed.then(() => {
       this.#isClosed = true;
       this.#input?.destroy();
@@ -124,7 +111,7 @@ export class Child {
 
   /** The process that runs now; 0 when none could be started. */
   get pid(): number {
-    return this.#pid;
+    return this.#succession.pid;
   }
 
   /** A pipe to it, if it has one. */
@@ -181,36 +168,7 @@ export class Child {
 
   /** Signals the process alone. */
   kill(signal: NodeJS.Signals): void {
-    if (ENDING.includes(signal)) this.#asked = signal;
-    if (this.#pid === this.#process.pid) this.#process.kill(signal);
-    else this.#killOther(signal);
-  }
-
-  #killOther(signal: NodeJS.Signals): void {
-    try {
-      process.kill(this.#pid, signal);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it has just ended
-    }
-  }
-
-  #hearOwnerLine(lifeline: Duplex | undefined): void {
-    if (!lifeline) return;
-    lifeline.on('error', () => {});
-    this.#lifelineEnded = new Promise((resolve) => lifeline.once('close', resolve));
-    createInterface({ input: lifeline }).on('line', (line) => {
-      const { pid, status } = JSON.parse(line) as ToOwner;
-      this.#status = status ?? this.#status;
-      if (pid === undefined || pid === this.#pid) return;
-      this.#pid = pid;
-      if (this.#asked) this.#killOther(this.#asked); // it missed that
-    });
-  }
-
-  /** How the last process ended that ran. One that was not ours tells it itself, or nobody does. */
-  #ofLast(ending: Ending): Ending {
-    if (this.#pid === this.#process.pid) return ending;
-    return { status: this.#status ?? null, signal: this.#status === undefined ? 'SIGKILL' : null };
+    this.#succession.kill(signal);
   }
 
   /**

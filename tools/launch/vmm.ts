@@ -1,5 +1,6 @@
 /** The command line of the program `vmm` (vmm/program/main.ts). */
-import { programArgv } from './programs.ts';
+import { programPath } from './programs.ts';
+import { startOptions } from './start-snapshot.ts';
 
 export interface VmmPlan {
   /** Where its host listens; without one it has no passthrough devices. */
@@ -16,10 +17,18 @@ export interface VmmPlan {
   readonly qmp: string;
 }
 
-/** Node, the program and its options. */
-export function vmmArgv({ host, bdfs = [], memory, kernel, options = [], qmp }: VmmPlan): string[] {
+/** Its options. */
+export function vmmWords({ host, bdfs = [], memory, kernel, options = [], qmp }: VmmPlan): string[] {
   const board = host === undefined ? [] : ['--host', host];
   const devices = bdfs.flatMap((bdf) => ['--device', `vfio-pci,host=${bdf}`]);
   const boots = kernel === undefined ? [] : ['--kernel', kernel];
-  return programArgv('vmm', ...board, '-m', memory, ...boots, ...options, ...devices, '--qmp', qmp);
+  return [...board, '-m', memory, ...boots, ...options, ...devices, '--qmp', qmp];
 }
+
+/** Node and its options, the program and its options. */
+export const vmmArgv = (plan: VmmPlan): string[] => [
+  process.execPath,
+  ...startOptions(),
+  programPath('vmm'),
+  ...vmmWords(plan),
+];

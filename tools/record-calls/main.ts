@@ -1,53 +1,106 @@
 /**
- * `record-calls`: records which functions of the VMM's program an exec update calls up to the
- * guest's first slice (successor.ts), for the snapshot of that program
- * (vmm/program/build-snapshot.ts). The build runs it under the option of a successor. A machine
- * with devices, on a host of its own, is updated to a folder whose program is the recorder.
+ * `record-calls`: makes ready what the snapshots of the VMM's program are made of, and the one that
+ * a VMM starts from. It records which functions the program calls up to the guest's threads
+ * (recording.ts): at an exec update and at a power-on. The build runs it under the option of a
+ * snapshot's node.
  */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, renameSync, watch, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { snapshotProgram } from '../../platform/code-cache.ts';
+import { nodeEnv } from '../../platform/node-env.ts';
 import { KEEP_HASHES } from '../../platform/v8-options.ts';
 import { liveUpdate } from '../clients/live-update.ts';
 import { Machine } from '../launch/machine.ts';
 import { PrivateFolder } from '../launch/private-folder.ts';
 import { guestPath, programPath } from '../launch/programs.ts';
+import { hasStartSnapshot, START_BLOB, START_PROGRAM, writeStartKey } from '../launch/start-snapshot.ts';
 
-const DEVICES = ['edu', 'capture'];
+const dist = dirname(programPath('vmm'));
+const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`;
+const NODE = `${quoted(process.execPath)} ${KEEP_HASHES}`;
+const MACHINE = {
+  ...{ devices: ['edu', 'capture'], memory: '64M', kernel: guestPath('demo') },
+  env: { ...process.env, LIVEVMM_CACHE: '' }, // no turn and no snapshot of this user's updates
+};
 
-/** Whether there is a record, and this node takes it. */
-const isRecorded = (): boolean => snapshotProgram(join(dirname(programPath('vmm')), 'vmm-snapshot.cjs')).isKept;
-
-/** A build, and a node that starts it under the option of a snapshot's node. */
-function recorderIn(folder: string): { readonly to: string; readonly node: string } {
-  const [to, node] = [join(folder, 'build'), join(folder, 'node')];
-  const program = join(dirname(programPath('vmm')), 'record-successor.cjs');
-  mkdirSync(to);
-  writeFileSync(join(to, 'vmm.cjs'), `require(${JSON.stringify(program)});\n`);
-  writeFileSync(node, `#!/bin/sh\nexec '${process.execPath.replaceAll("'", "'\\''")}' ${KEEP_HASHES} "$@"\n`);
-  chmodSync(node, 0o700);
-  return { to, node };
+function script(path: string, text: string): string {
+  writeFileSync(path, `#!/bin/sh\n${text}\n`);
+  chmodSync(path, 0o700);
+  return path;
 }
 
-async function record(): Promise<void> {
-  const folder = new PrivateFolder();
+/** A machine with devices, on a host of its own, is updated to a folder whose program records. */
+async function recordUpdate(folder: string): Promise<void> {
+  const to = join(folder, 'build');
+  mkdirSync(to);
+  writeFileSync(join(to, 'vmm.cjs'), `require(${JSON.stringify(join(dist, 'record-successor.cjs'))});\n`);
+  const node = script(join(folder, 'node'), `exec ${NODE} "$@"`);
+  const machine = await Machine.start(MACHINE);
   try {
-    const env = { ...process.env, LIVEVMM_CACHE: '' }; // no turn and no snapshot of this user's updates
-    const machine = await Machine.start({ devices: DEVICES, memory: '64M', kernel: guestPath('demo'), env });
-    try {
-      await liveUpdate(machine.qmp, { ...recorderIn(folder.path), probationMs: 0 });
-    } finally {
-      await machine.stop();
-    }
+    await liveUpdate(machine.qmp, { to, node, probationMs: 0 });
   } finally {
-    await folder.remove();
+    await machine.stop();
   }
 }
 
+/** The program that records is given the words of such a machine's VMM. */
+async function recordStart(folder: string): Promise<void> {
+  const recorder = quoted(join(dist, 'record-starter.cjs'));
+  const lines = `until [ "$1" = ${quoted(programPath('vmm'))} ]; do shift; done\nshift\nexec ${NODE} ${recorder} "$@"`;
+  const under = [script(join(folder, 'starter'), lines)];
+  const machine = await Machine.start({ ...MACHINE, under });
+  try {
+    await machine.whileAlive(untilRecorded(START_PROGRAM)); // the guest has said its first line before
+  } finally {
+    await machine.stop();
+  }
+}
+
+/** Whether there is a record of the program, and this node takes it. */
+const isRecorded = (program: string): boolean => snapshotProgram(join(dist, program)).isKept;
+
+function untilRecorded(program: string): Promise<void> {
+  return new Promise((resolve) => {
+    const watcher = watch(dist, () => look());
+    const look = (): void => {
+      if (!isRecorded(program)) return;
+      watcher.close();
+      resolve();
+    };
+    look(); // after the watch has begun
+  });
+}
+
+/** Calls `record` unless there is a record of the program. */
+async function recorded(program: string, record: (folder: string) => Promise<void>): Promise<void> {
+  if (isRecorded(program)) return;
+  const folder = new PrivateFolder();
+  try {
+    await record(folder.path);
+  } finally {
+    await folder.remove();
+  }
+  if (!isRecorded(program)) throw new Error(`this node does not take the record of ${program}`);
+}
+
+/** Makes the snapshot that a VMM starts from, unless there is one. */
+function makeStartSnapshot(): void {
+  if (hasStartSnapshot()) return;
+  const fresh = `${START_BLOB}.${process.pid}`;
+  const words = [KEEP_HASHES, '--snapshot-blob', fresh, '--build-snapshot'];
+  const builder = [join(dist, 'vmm-build-snapshot.cjs'), START_PROGRAM];
+  const { status, stderr } = spawnSync(process.execPath, [...words, ...builder], { encoding: 'utf8', env: nodeEnv() });
+  if (status !== 0) throw new Error(`no snapshot to start from: ${stderr}`);
+  renameSync(fresh, START_BLOB);
+  writeStartKey();
+}
+
 async function main(): Promise<void> {
-  if (!isRecorded()) await record();
-  if (!isRecorded()) throw new Error('this node does not take the record');
+  await recorded('vmm-snapshot.cjs', recordUpdate);
+  await recorded(START_PROGRAM, recordStart);
+  makeStartSnapshot();
 }
 
 main().catch((error: Error) => {

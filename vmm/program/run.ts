@@ -8,6 +8,7 @@ import { parseRestoring, RESTORE } from '../live-update/kexec/restore-option.ts'
 import type { Incoming } from '../live-update/migration/incoming.ts';
 import { PREFLIGHT } from '../live-update/preflight-option.ts';
 import { STANDBY } from '../live-update/standby/standby-option.ts';
+import { AWAIT } from './awaited-words.ts';
 import { endingSignal } from './ending-signals.ts';
 
 /** Powers a guest on by its command line, or takes over a running one; ends the process. */
@@ -19,6 +20,7 @@ export async function runVmm(args: readonly string[], firstLine: number): Promis
     if (option === '--resume') status = await resume(Number(stateFd), firstLine, signalled);
     else if (option === STANDBY) status = await standBy([stateFd, ...more].map(Number), signalled);
     else if (option === PREFLIGHT) status = await preflight(Number(stateFd), firstLine);
+    else if (option === AWAIT) status = await begin(Number(stateFd), signalled);
     else if (args.includes(RESTORE)) status = await restore(args, signalled);
     else status = await powerOn(args, signalled);
   } catch (error) {
@@ -68,6 +70,16 @@ async function powerOn(args: readonly string[], signalled: Promise<number>): Pro
   const { buildVm } = await import('../vm/power-on.ts');
   const { servePowerOn } = await import('./serve.ts');
   return servePowerOn(buildVm(parseOptions(args)), signalled);
+}
+
+/** Loads what a power-on needs, and waits for its command line. 0: none came. */
+async function begin(fd: number, signalled: Promise<number>): Promise<number> {
+  const { parseOptions } = await import('../vm/options.ts');
+  const { buildVm } = await import('../vm/power-on.ts');
+  const { servePowerOn } = await import('./serve.ts');
+  const { awaitWords } = await import('./awaited-words.ts');
+  const words = awaitWords(fd);
+  return words ? servePowerOn(buildVm(parseOptions(words)), signalled) : 0;
 }
 
 /** Waits for another VMM's guest, and serves it. 0: none came. */

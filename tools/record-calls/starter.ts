@@ -1,0 +1,4 @@
+/** The VMM's program as one that powers a guest on, and records what it calls. */
+import { recordCallsOf } from './recording.ts';
+
+recordCallsOf('vmm-start.cjs');

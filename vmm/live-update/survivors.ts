@@ -375,6 +375,10 @@ export const inForm = (sections: Readonly<Record<string, Versioned>>, form: Form
 export const versionIn = (form: Form, { name, version }: Section<Versioned>): number =>
   Object.hasOwn(form, name) ? form[name]! : version;
 
+/** Whether the section is written in this form as this build writes it by itself. */
+export const isOwnVersion = (form: Form, section: Section<Versioned>): boolean =>
+  versionIn(form, section) === section.version;
+
 /**
  * The fds that a state names, each by the place where it stands: `ram.fd`. They must go where the
  * state goes.

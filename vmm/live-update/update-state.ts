@@ -25,7 +25,8 @@ const TAKEBACK = object({ atNs: number, gapNs: number, longestGapNs: number });
  */
 const PREPARED = object({ snapshot: oneOf('kept', 'made', 'none'), turnMs: number, preflightMs: number });
 
-export const UPDATE_SECTION = defineSection('update', 2, {
+/** What version 2 added. */
+const FIELDS_OF_VERSION_2 = {
   ...FIELDS_OF_VERSION_1,
   /** null: an earlier build began the update, and did not take the guest back from its threads. */
   takeback: nullable(TAKEBACK),
@@ -38,14 +39,28 @@ export const UPDATE_SECTION = defineSection('update', 2, {
    * is none.
    */
   guardian: nullable(object({ messages: integer, pid: integer, probationMs: integer })),
-}).earlier(1, FIELDS_OF_VERSION_1, {
-  // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
-  optional: { takeback: TAKEBACK },
-  read: ({ stamps, fds, takeback = null }) => {
-    return { stamps, fds, takeback, migration: null, prepared: null, guardian: null };
-  },
-  write: ({ stamps, fds }) => ({ stamps, fds }),
-});
+};
+
+export const UPDATE_SECTION = defineSection('update', 3, {
+  ...FIELDS_OF_VERSION_2,
+  /**
+   * The pid of the process that holds the old image's memory (platform/libc/memory-holder.ts). Its
+   * lease is among the fds, as `holder`. null: there is none.
+   */
+  holder: nullable(integer),
+})
+  .earlier(2, FIELDS_OF_VERSION_2, {
+    read: (state) => ({ ...state, holder: null }),
+    write: ({ holder: _, version: __, ...state }) => state,
+  })
+  .earlier(1, FIELDS_OF_VERSION_1, {
+    // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
+    optional: { takeback: TAKEBACK },
+    read: ({ stamps, fds, takeback = null }) => {
+      return { stamps, fds, takeback, migration: null, prepared: null, guardian: null, holder: null };
+    },
+    write: ({ stamps, fds }) => ({ stamps, fds }),
+  });
 
 /** Of a guest that goes on without an update. */
 export const NO_UPDATE = {
@@ -55,6 +70,7 @@ export const NO_UPDATE = {
   migration: null,
   prepared: null,
   guardian: null,
+  holder: null,
 };
 
 /** The sections, which tell the new image that it gets these fds. */

@@ -20,7 +20,7 @@ import { type Form, formOf } from './releases.ts';
 import { Guardian } from './standby/guardian.ts';
 import { STANDBY_PROTOCOL } from './standby/protocol.ts';
 import type { StandingGuardian } from './standby/standing-guardian.ts';
-import { saveSteady, versionIn } from './survivors.ts';
+import { isOwnVersion, saveSteady } from './survivors.ts';
 import { transferUpdate } from './transfer-update.ts';
 import { UPDATE_SECTION } from './update-state.ts';
 
@@ -265,6 +265,6 @@ function doubtsOf(plan: Pick<UpdatePlan, 'form' | 'mode'>, report: PreflightRepo
  */
 function unguarded({ form }: Pick<UpdatePlan, 'form'>, { standby }: PreflightReport): string | undefined {
   if (standby !== STANDBY_PROTOCOL) return 'the successor does not know guardians as this build does';
-  if (versionIn(form, UPDATE_SECTION) === UPDATE_SECTION.version) return undefined;
+  if (isOwnVersion(form, UPDATE_SECTION)) return undefined;
   return 'the state is written in a form that does not name a guardian';
 }

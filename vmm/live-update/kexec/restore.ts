@@ -28,7 +28,7 @@ import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import { decodeState, type StateFile } from '../state-file.ts';
 import { handOverMs, pauseReport } from '../update-report.ts';
-import { UPDATE_SECTION } from '../update-state.ts';
+import { NO_UPDATE, UPDATE_SECTION } from '../update-state.ts';
 import type { Restoring } from './restore-option.ts';
 import { armInterrupts } from './save.ts';
 
@@ -116,10 +116,7 @@ function adaptOptions({ qmp: _, lifeline: __, ...options }: VmOptions, { host, q
 
 /** The state with the sections that it does not have, because no image has begun an update. */
 function completed({ sections, ...file }: StateFile): StateFile {
-  const update = UPDATE_SECTION.of({
-    stamps: { begin: 0, stop: 0, invalidate: 0 },
-    ...{ fds: {}, takeback: null, migration: null, prepared: null, guardian: null },
-  });
+  const update = UPDATE_SECTION.of(NO_UPDATE);
   return {
     ...file,
     sections: new Map([...sections, [UPDATE_SECTION.name, update], [MONITOR_SECTION.name, NO_MONITOR]]),

@@ -1,7 +1,8 @@
 /**
- * A process with a holder. Says {lease, pid}, or null, and does what stdin's lines say: `end` lets the
- * holder end, `exec` replaces the process by another one of this program, which has the holder then.
- * It says "done" each time. The word `full`: the process can open no more fds.
+ * A process with a holder. It says {lease, pid}, or null if there is none, and then does what the
+ * lines of its standard input say: `end` lets the holder end, `exec` replaces the process by another
+ * one of this program, which has the holder then. Each time it says "done". With the word `full`
+ * the process can open no more fds.
  */
 import { createInterface } from 'node:readline';
 

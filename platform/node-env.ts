@@ -5,8 +5,8 @@ const TUNABLES = 'GLIBC_TUNABLES';
  * glibc's malloc takes memory in huge pages and keeps it (glibc manual, "Memory Allocation
  * Tunables"). Half of Node's start is time in the kernel, and most of that is page faults: 5 052 of
  * them become 2 320, and the pause a fifth to a third shorter (measured; +3 MiB of memory at most).
- * `top_pad` lets the heap grow by enough for a huge page: a start from a VMM's snapshot has 4 to 10 %
- * fewer of them, and takes 0.93 to 0.96 of the CPU time (two runs, in turn, on a busy machine).
+ * `top_pad` lets the heap grow by enough for a huge page: a start from a VMM's snapshot has 4 to
+ * 10 % fewer of them, and takes 0.93 to 0.96 of the CPU time (two runs, in turn, on a busy machine).
  * It needs glibc 2.35 and transparent huge pages (`madvise` or `always`), and changes nothing
  * elsewhere: other C libraries do not read this variable.
  */

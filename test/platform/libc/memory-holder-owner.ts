@@ -1,8 +1,8 @@
 /**
  * A process with a holder. It says {lease, pid}, or null if there is none, and then does what the
- * lines of its standard input say: `end` lets the holder end, `exec` replaces the process by another
- * one of this program, which has the holder then. Each time it says "done". With the word `full`
- * the process can open no more fds.
+ * lines of its standard input say: `end` lets the holder end, `exec` replaces the process by
+ * another one of this program, which has the holder then. Each time it says "done". With the word
+ * `full` the process can open no more fds.
  */
 import { createInterface } from 'node:readline';
 

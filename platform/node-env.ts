@@ -6,7 +6,7 @@ const TUNABLES = 'GLIBC_TUNABLES';
  * Tunables"). Half of Node's start is time in the kernel, and most of that is page faults: 5 052 of
  * them become 2 320, and the pause a fifth to a third shorter (measured; +3 MiB of memory at most).
  * `top_pad` lets the heap grow by enough for a huge page: a start from a VMM's snapshot has 4 to
- * 10 % fewer of them, and takes 0.93 to 0.96 of the CPU time (two runs, in turn, on a busy machine).
+ * 10 % fewer of them, and takes 0.93 to 0.96 of the CPU time (two runs, in turn, busy machine).
  * It needs glibc 2.35 and transparent huge pages (`madvise` or `always`), and changes nothing
  * elsewhere: other C libraries do not read this variable.
  */

@@ -43,7 +43,7 @@ static void write_functions(u32 pass)
 		for (u32 n = 0; n < 12; n++)
 			*at++ = 0x00050513 | ((i * 7 + n * 3 + pass) & 0x7ff) << 20 | (n & 1) << 14; /* addi, xori a0, a0, … */
 		*at++ = 0xfff28293; /* addi t0, t0, -1 */
-		*at++ = 0xfc0294e3; /* bnez t0, -56 */
+		*at++ = 0xfc0296e3; /* bnez t0, -52 */
 		*at = 0x00008067;   /* ret */
 	}
 	__asm__ volatile("fence.i" ::: "memory");

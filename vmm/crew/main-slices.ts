@@ -1,7 +1,8 @@
 /**
  * Main does the work of the vCPU thread and the interrupt thread for a while. So a new image runs
  * the guest as soon as it has the guest's state. The threads start while the guest runs, because
- * their start takes longer than all the rest. Main and the threads obey the same words and go on
+ * their start takes longer than all the rest. So long main mostly interprets: what a translator
+ * needs would hold the guest up. Main and the threads obey the same words and go on
  * from the same state.
  *
  * Main never blocks. Each turn is one slice of the guest, some 2 ms at most, between two rounds of
@@ -15,6 +16,7 @@ import { SysError } from '../../platform/errno.ts';
 import { int32s } from '../../platform/shared.ts';
 import { type FileCalls, TaskChannel } from '../client/task-channel.ts';
 import { hartWords, OWNER_HART } from '../machine/control/control-block.ts';
+import { lateTranslator } from '../machine/hart-local/hart-local.ts';
 import { InterruptDispatcher } from './interrupts/dispatcher.ts';
 import type { InterruptMessage } from './interrupts/protocol.ts';
 import type { InterruptThread } from './interrupts/thread.ts';
@@ -57,8 +59,9 @@ export class MainSlices {
     const kernel = host?.client ?? new TaskChannel(-1);
     const tell = (message: VcpuMessage): number => this.#said.push(message);
     this.#control = int32s(shared.control);
-    const parts: MachineParts = { ...of.machineParts, accel: 'golden' }; // a translator is no use for so short a time
-    this.#vcpu = buildVcpu({ shared, parts, kernel, tell });
+    const { machineParts: parts } = of;
+    const translator = lateTranslator(OWNER_HART, parts.ram);
+    this.#vcpu = buildVcpu({ shared, parts, kernel, translator, tell });
     this.#pass = (message) => vcpu.tell(message);
     if (interrupts) {
       const tell = (message: InterruptMessage): void => interrupts.tell(message);

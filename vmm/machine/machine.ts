@@ -2,10 +2,9 @@
  * The guest's machine: its harts, and what they share. Each owner's state survives as one section.
  * RAM survives as a memory object, and main saves the interrupt files.
  */
-import type { Translator } from '../../guest/riscv/translate/translator.ts';
 import type { SharedPart } from '../../platform/shared.ts';
 import { hartCount, OWNER_HART } from './control/control-block.ts';
-import { type Accel, HartLocal, type HartLocalState, type RamPart } from './hart-local/hart-local.ts';
+import { type Accel, HartLocal, type HartLocalState, type RamPart, type Translator } from './hart-local/hart-local.ts';
 import { hartNumbers } from './hart-local/hart-number.ts';
 import { RESET_PC } from './shared/boot-rom.ts';
 import type { Clint, ClintState } from './shared/clint.ts';

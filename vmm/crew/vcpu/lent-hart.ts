@@ -3,13 +3,12 @@
  * it has none it sleeps on the lease; while the hart is in WFI, on the hart's `wake`. Both sleeps
  * are bounded.
  */
-import type { Translator } from '../../../guest/riscv/translate/translator.ts';
 import { monotonicNs } from '../../../platform/clock.ts';
 import { float64s, int32s } from '../../../platform/shared.ts';
 import { hartWords, hartWords64 } from '../../machine/control/control-block.ts';
 import { Borrower, takeAttention } from '../../machine/control/lease.ts';
 import { farHart } from '../../machine/far-hart.ts';
-import { type HartLocal, preparedTranslator } from '../../machine/hart-local/hart-local.ts';
+import { type HartLocal, preparedTranslator, type Translator } from '../../machine/hart-local/hart-local.ts';
 import { msOf } from '../../machine/shared/clock.ts';
 import { FarSurroundings } from '../../machine/shared/far-access.ts';
 import { RAM_BASE } from '../../machine/shared/memory-map.ts';

@@ -9,7 +9,7 @@ import { Hart } from '../../../guest/riscv/hart.ts';
 import { JOURNAL_BYTES } from '../../../guest/riscv/journal-layout.ts';
 import type { AccessSize } from '../../../guest/riscv/memory.ts';
 import type { HartState } from '../../../guest/riscv/state.ts';
-import { Translator } from '../../../guest/riscv/translate/translator.ts';
+import { Translator, type TranslatorOptions } from '../../../guest/riscv/translate/translator.ts';
 import { WORKSPACE_BYTES } from '../../../guest/riscv/translate/workspace.ts';
 import { MAX_MAPPING } from '../../../platform/memory.ts';
 import { defineSection, type StateOf } from '../../../platform/section.ts';
@@ -19,6 +19,8 @@ import { ATTENTION, hartWords } from '../control/control-block.ts';
 import { Imsic } from './imsic.ts';
 import type { Journal } from './journal.ts';
 import { Timer } from './timer.ts';
+
+export type { Translator };
 
 /** The vCPU's count beside the hart's own counters: accesses outside RAM. */
 export const VCPU_SECTION = defineSection('vcpu', 1, { exits: number });
@@ -47,6 +49,9 @@ export const SEMIHOSTING_CALL = 0;
 export const ACCELS = ['golden', 'jit'] as const;
 export type Accel = (typeof ACCELS)[number];
 export const DEFAULT_ACCEL: Accel = 'jit';
+
+/** Instructions that the interpreter executes in some 100 ms. */
+const LATE = 4_000_000;
 
 const WASM_PAGE = 65536;
 const JOURNAL_ROOM = Math.ceil(JOURNAL_BYTES / WASM_PAGE) * WASM_PAGE;
@@ -192,21 +197,21 @@ export class HartLocal {
 /**
  * Each hart's translator has its own room behind RAM; undefined where there is none: 4 GiB of RAM.
  */
-function translatorOf(hart: number, { memory, size }: RamPart): Translator | undefined {
+function translatorOf(hart: number, { memory, size }: RamPart, options?: TranslatorOptions): Translator | undefined {
   if (!memory || workspaceAt(size, hart + 1) > memory.buffer.byteLength) return undefined;
-  return new Translator({ memory, at: workspaceAt(size, hart), journal: journalAt(size) });
+  return new Translator({ memory, at: workspaceAt(size, hart), journal: journalAt(size) }, options);
 }
 
 /**
  * A hart's translator with the code that it needs first. It takes some 15 ms to make; another
  * thread may run the hart meanwhile. undefined where the hart has none.
  */
-export function preparedTranslator(
-  hart: number,
-  ram: HartLocalOptions['ram'],
-  accel = DEFAULT_ACCEL,
-): Translator | undefined {
+export function preparedTranslator(hart: number, ram: HartLocalOptions['ram'], accel = DEFAULT_ACCEL) {
   const translator = accel === 'jit' ? translatorOf(hart, ram) : undefined;
   translator?.prepare(ram);
   return translator;
 }
+
+/** One that makes that code only after some 100 ms, for a hart that leaves before. */
+export const lateTranslator = (hart: number, ram: RamPart): Translator | undefined =>
+  translatorOf(hart, ram, { first: LATE });

@@ -2,10 +2,11 @@
  * The channel between the kernel and a device worker without an IOMMU in front (a mediated device).
  * The kernel makes the device's memory accesses for it. There is one request at a time, in shared
  * words. While requests follow each other the kernel looks at them
- * (iommu/kernel/core/attention.ts). Otherwise a message tells it of one, because the kernel has an
- * event loop. The worker looks for the answer where the kernel looks, and else sleeps on the bell
+ * (iommu/kernel/core/attention.ts). Otherwise the worker rings (iommu/kernel/core/bells.ts); where
+ * the kernel hears no bells a message tells it of a request. The worker looks for the answer where the kernel looks, and else sleeps on the bell
  * of its mailbox, so that other requests, such as a register access, reach it meanwhile.
  */
+import { futexWake, type WaitedWord } from '../../platform/libc/futex.ts';
 import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
 
@@ -22,8 +23,11 @@ const Channel = defineShared('mediated channel', {
   offset: atomic32, // device worker: offset in that page
   length: atomic32, // device worker: bytes, at most CHANNEL_DATA_BYTES
   message: atomic32, // device worker: data of an MSI
-  pad0: bytes(36),
-  attentive: atomic32, // kernel: 1 = it looks at `posted`, and once more after this is 0 again
+  bell: atomic32, // device worker adds 1 and wakes; the kernel waits for it while it says RINGS
+  pad0: bytes(32),
+  // kernel: AWAY, AWAKE or RINGS, and it looks at `posted` once more after it has ceased to look; a
+  // device worker that rings turns RINGS into AWAKE
+  attentive: atomic32,
   pad2: bytes(60),
   // kernel: number of the last request carried out, stored last; publishes refused, and the data of
   // a read
@@ -32,6 +36,13 @@ const Channel = defineShared('mediated channel', {
   pad1: bytes(56),
   data: bytes(CHANNEL_DATA_BYTES), // by turns: device worker until posted, kernel until done
 });
+
+/** A message tells the kernel of a request. */
+const AWAY = 0;
+/** The kernel looks. */
+const AWAKE = 1;
+/** The bell brings it. */
+const RINGS = 2;
 
 export const OP_READ = 0;
 export const OP_WRITE = 1;
@@ -71,8 +82,8 @@ export class ChannelRequester {
   }
 
   /**
-   * Publishes a request. The one before must have been answered. True: the kernel looks, and will
-   * find it. False: the caller must tell the kernel.
+   * Publishes a request. The one before must have been answered. True: the kernel looks or was rung,
+   * and will find it. False: the caller must tell the kernel.
    */
   post({ op, vpn, offset, length, message }: ChannelRequest): boolean {
     const words = this.#words;
@@ -85,8 +96,19 @@ export class ChannelRequester {
     this.#number = (this.#number + 1) | 0;
     // pairs with the load in ChannelServer.take
     Atomics.store(words, Channel.word.posted, this.#number);
-    // after the store; pairs with the store in ChannelServer.setAttentive
-    return Atomics.load(words, Channel.word.attentive) === 1;
+    return this.#ring();
+  }
+
+  #ring(): boolean {
+    const words = this.#words;
+    const { attentive, bell } = Channel.word;
+    // after the request is posted; pairs with the stores in ChannelServer.setAttentive and .letRing
+    const said = Atomics.load(words, attentive);
+    if (said === RINGS && Atomics.compareExchange(words, attentive, RINGS, AWAKE) === RINGS) {
+      Atomics.add(words, bell, 1); // pairs with the load in ChannelServer.letRing
+      futexWake({ words, index: bell, shared: false });
+    }
+    return said !== AWAY;
   }
 
   answered(): boolean {
@@ -119,8 +141,22 @@ export class ChannelServer {
 
   /** Says whether the kernel looks. After false it must look once more: nobody tells it of that. */
   setAttentive(on: boolean): void {
-    // before the last look; pairs with the load in ChannelRequester.post
-    Atomics.store(this.#words, Channel.word.attentive, on ? 1 : 0);
+    // before the last look; pairs with the load in ChannelRequester.#ring
+    Atomics.store(this.#words, Channel.word.attentive, on ? AWAKE : AWAY);
+  }
+
+  /**
+   * Lets the device ring. The kernel must look once more, and then wait for the bell: the word that
+   * is returned.
+   */
+  letRing(): WaitedWord {
+    const words = this.#words;
+    const index = Channel.word.bell;
+    // before the word that lets it ring; pairs with the add in ChannelRequester.#ring
+    const seen = Atomics.load(words, index);
+    // before the last look; pairs with the exchange in ChannelRequester.#ring
+    Atomics.store(words, Channel.word.attentive, RINGS);
+    return { words, index, shared: false, seen };
   }
 
   /** The request that waits for an answer. */

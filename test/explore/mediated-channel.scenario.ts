@@ -15,8 +15,10 @@ import { DeviceAccesses } from '../../iommu/kernel/mdev/device-accesses.ts';
 import type { RwRequest } from '../../iommu/kernel/vfio/container-iommu.ts';
 import type { DeviceGroup } from '../../iommu/kernel/vfio/device.ts';
 import { efault } from '../../platform/errno.ts';
+import { type FutexWord, futexWaitAny, futexWake } from '../../platform/libc/futex.ts';
 import { MAILBOX_BYTES, MailboxClient, MailboxServer } from '../../platform/mailbox.ts';
 import { createSpinners, Spinners } from '../../platform/spinners.ts';
+import { futexModel } from './futex-model.ts';
 import { defineScenario } from './scenario.ts';
 
 const EFAULT = 14;
@@ -42,6 +44,7 @@ const RAM = 2;
 
 const CHANNEL_WORDS = ['posted', 'op', 'vpnLo', 'vpnHi', 'offset', 'length', 'message'];
 const OTHER_CHANNEL_WORDS: Readonly<Record<number, string>> = {
+  7: 'bell',
   16: 'attentive',
   32: 'done',
   33: 'refused',
@@ -60,7 +63,10 @@ function raise(words: Int32Array, at: number): void {
   Atomics.notify(words, at);
 }
 
-function dmaOf({ channel, mailbox, control, side }: Words): MediatedDma {
+function dmaOf(
+  { channel, mailbox, control, side }: Words,
+  tell = () => raise(new Int32Array(side), TOLD),
+): MediatedDma {
   const server = new MailboxServer(mailbox);
   return new MediatedDma({
     channel,
@@ -70,7 +76,7 @@ function dmaOf({ channel, mailbox, control, side }: Words): MediatedDma {
     looks: 1,
     counters: createPortCounters(),
     serve: () => void server.serve({ read: (_region, offset) => ({ lo: offset + 1, hi: 0 }), write: () => undefined }),
-    tell: () => raise(new Int32Array(side), TOLD),
+    tell,
   });
 }
 
@@ -100,23 +106,14 @@ function access(words: Int32Array, vpn: number, data: Uint8Array, write: boolean
   return true;
 }
 
+const ATTENTION = {
+  ...{ called: () => {}, answered: () => {}, dismiss: () => {}, place: () => undefined },
+} as unknown as Attention;
+
 /** The kernel's real half; after each message it looks at the channel before it sleeps again. */
-function lookingKernel({ channel, mailbox, side }: Words): void {
-  const words = new Int32Array(side);
-  const port = new EventEmitter();
-  const accesses = new DeviceAccesses({
-    ...{ channel, mailbox },
-    port: port as unknown as MessagePort,
-    doorbells: {} as DoorbellTable,
-    attention: { called: () => {}, answered: () => {}, dismiss: () => {} } as unknown as Attention,
-  });
-  const iommu = {
-    dmaRw({ vpn, data, write }: RwRequest): boolean {
-      if (!access(words, vpn, data, write)) throw efault('nothing is mapped');
-      return false;
-    },
-  };
-  accesses.opened({ nrDevices: 1, container: { iommu } } as unknown as DeviceGroup);
+function lookingKernel(memory: Words): void {
+  const { accesses, port } = realHalf(memory);
+  const words = new Int32Array(memory.side);
   for (;;) {
     const told = Atomics.load(words, TOLD);
     port.emit('message');
@@ -125,6 +122,38 @@ function lookingKernel({ channel, mailbox, side }: Words): void {
     accesses.setAttentive(false);
     Atomics.wait(words, TOLD, told); // woken by the device's next message
   }
+}
+
+/** The same; it waits for the device's bell as iommu/kernel/core/bells.ts does. */
+function rungKernel(memory: RingWords): void {
+  const { accesses, port } = realHalf(memory);
+  const words = new Int32Array(memory.side);
+  for (;;) {
+    const seen = Atomics.load(words, TOLD);
+    port.emit('message');
+    const bell = accesses.letRing();
+    accesses.serve();
+    futexWaitAny([bell, { ...toldWord(memory), seen }], Number.POSITIVE_INFINITY);
+  }
+}
+
+function realHalf({ channel, mailbox, side }: Words): { accesses: DeviceAccesses; port: EventEmitter } {
+  const words = new Int32Array(side);
+  const port = new EventEmitter();
+  const accesses = new DeviceAccesses({
+    ...{ channel, mailbox },
+    port: port as unknown as MessagePort,
+    doorbells: {} as DoorbellTable,
+    attention: ATTENTION,
+  });
+  const iommu = {
+    dmaRw({ vpn, data, write }: RwRequest): boolean {
+      if (!access(words, vpn, data, write)) throw efault('nothing is mapped');
+      return false;
+    },
+  };
+  accesses.opened({ nrDevices: 1, container: { iommu } } as unknown as DeviceGroup);
+  return { accesses, port };
 }
 
 const ask = (mailbox: SharedArrayBuffer): number => new MailboxClient(mailbox).read(0, REGISTER, 4).lo;
@@ -136,7 +165,7 @@ export const accesses = defineScenario({
   memory,
   names,
   daemons: ['kernel'],
-  actors: { device: threeAccesses, kernel: (words) => kernel(words, () => undefined) },
+  actors: { device: (words) => threeAccesses(words), kernel: (words) => kernel(words, () => undefined) },
 });
 
 /** The same with a kernel that begins to look, looks, and ceases to look, at any moment. */
@@ -146,11 +175,36 @@ export const accessesWhileItLooks = defineScenario({
   memory,
   names,
   daemons: ['kernel'],
-  actors: { device: threeAccesses, kernel: lookingKernel },
+  actors: { device: (words) => threeAccesses(words), kernel: lookingKernel },
 });
 
-function threeAccesses(words: Words): void {
-  const dma = dmaOf(words);
+const ringMemory = () => ({ ...memory(), kick: new SharedArrayBuffer(4) });
+type RingWords = ReturnType<typeof ringMemory>;
+
+const toldWord = ({ side }: Words): FutexWord => ({ words: new Int32Array(side), index: TOLD, shared: false });
+
+/** The same with a kernel that the device rings, but for the first time. */
+export const accessesThatRing = defineScenario<RingWords>({
+  file: import.meta.url,
+  name: 'accesses-that-ring',
+  memory: ringMemory,
+  names,
+  daemons: ['kernel'],
+  libc: ({ kick }) => futexModel(kick),
+  actors: {
+    device: (words) => {
+      const tell = (): void => {
+        Atomics.add(new Int32Array(words.side), TOLD, 1);
+        futexWake(toldWord(words));
+      };
+      threeAccesses(words, tell);
+    },
+    kernel: rungKernel,
+  },
+});
+
+function threeAccesses(words: Words, tell?: () => void): void {
+  const dma = dmaOf(words, tell);
   assert.equal(dma.write(HOLE, 0, Uint8Array.of(7)), 0, 'a write that is refused');
   assert.equal(dma.write(1, 0, Uint8Array.of(9)), 1, 'a write');
   const byte = new Uint8Array(1);

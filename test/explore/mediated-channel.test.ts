@@ -1,7 +1,13 @@
 import { afterAll, describe, it } from 'vitest';
 import { stopActors } from './actors.ts';
 import { findsMutant, holds } from './expectations.ts';
-import { accesses, accessesWhileItLooks, registersWhileAsleep, stopWhileAsleep } from './mediated-channel.scenario.ts';
+import {
+  accesses,
+  accessesThatRing,
+  accessesWhileItLooks,
+  registersWhileAsleep,
+  stopWhileAsleep,
+} from './mediated-channel.scenario.ts';
 import type { Mutant } from './scenario.ts';
 
 afterAll(stopActors);
@@ -80,13 +86,30 @@ const mutants = {
     name: 'attention-seen-before-the-request-is-posted',
     file: channel,
     find: `    Atomics.store(words, Channel.word.posted, this.#number);
-    // after the store; pairs with the store in ChannelServer.setAttentive
-    return Atomics.load(words, Channel.word.attentive) === 1;
+    return this.#ring();
 `,
-    replace: `    const looks = Atomics.load(words, Channel.word.attentive) === 1;
+    replace: `    const looks = this.#ring();
     Atomics.store(words, Channel.word.posted, this.#number);
     return looks;
 `,
+  },
+  bellThatWakesNobody: {
+    name: 'bell-that-wakes-nobody',
+    file: channel,
+    find: '      futexWake({ words, index: bell, shared: false });\n',
+    replace: '',
+  },
+  bellThatDoesNotCount: {
+    name: 'bell-that-does-not-count',
+    file: channel,
+    find: '      Atomics.add(words, bell, 1); // pairs with the load in ChannelServer.letRing\n',
+    replace: '',
+  },
+  bellHeardAfterTheWord: {
+    name: 'bell-heard-after-the-word',
+    file: channel,
+    find: '    return { words, index, shared: false, seen };',
+    replace: '    return { words, index, shared: false, seen: Atomics.load(words, index) };',
   },
   noLastLook: {
     name: 'no-look-after-the-attention',
@@ -117,6 +140,7 @@ const mutants = {
 describe('the channel of a mediated device', () => {
   it('gives every access its own answer and bytes', () => holds(accesses));
   it('loses no request when the kernel looks, and when it ceases to look', () => holds(accessesWhileItLooks));
+  it('loses no request when the device rings', () => holds(accessesThatRing));
   it('has registers answer while an access sleeps', () => holds(registersWhileAsleep));
   it('lets a device stop in an access that never ends', () => holds(stopWhileAsleep));
   it('does so in random schedules', () => holds(registersWhileAsleep, { seed: 1, executions: 500 }));
@@ -133,6 +157,10 @@ describe('seeded bugs of the channel', () => {
     { mutant: mutants.registersDoNotAnswer, scenario: registersWhileAsleep, kind: 'deadlock' },
     { mutant: mutants.dataBeforeTheAnswer, scenario: accesses, kind: 'threw' },
     { mutant: mutants.attentionSeenBeforePosted, scenario: accessesWhileItLooks, kind: 'deadlock' },
+    { mutant: mutants.attentionSeenBeforePosted, scenario: accessesThatRing, kind: 'deadlock' },
+    { mutant: mutants.bellThatWakesNobody, scenario: accessesThatRing, kind: 'deadlock' },
+    { mutant: mutants.bellThatDoesNotCount, scenario: accessesThatRing, kind: 'deadlock' },
+    { mutant: mutants.bellHeardAfterTheWord, scenario: accessesThatRing, kind: 'deadlock' },
     { mutant: mutants.noLastLook, scenario: accessesWhileItLooks, kind: 'deadlock' },
     { mutant: mutants.lastLookTooEarly, scenario: accessesWhileItLooks, kind: 'deadlock' },
     { mutant: mutants.stopUnheard, scenario: stopWhileAsleep, kind: 'deadlock' },

@@ -11,7 +11,7 @@ import { nextRound } from '../../../platform/next-round.ts';
 import { mostSpinners } from '../../../platform/spinners.ts';
 import { StepAside } from '../../../platform/step-aside.ts';
 import type { Bells } from './bells.ts';
-import type { Door } from './door.ts';
+import type { Door, RestingPlace } from './door.ts';
 import { wakes } from './wakes.ts';
 
 interface Attended {
@@ -43,6 +43,8 @@ export class Attention {
   readonly #aside = new StepAside();
   /** Where doors are rung while nobody looks. */
   bells: Bells | undefined;
+  /** Doors can be rung there; undefined: nowhere. */
+  place: () => RestingPlace | undefined = () => undefined;
 
   /** A call of this door came by the socket. To be told before it is served. */
   called(door: Door): void {

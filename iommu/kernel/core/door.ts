@@ -54,3 +54,11 @@ export interface RingingDoor extends Door {
   /** Carries out work for its process: at once, or in the next turn of that. */
   inTurn(work: () => void): void;
 }
+
+/** Where the kernel's thread sleeps until a door is rung (rest.ts). */
+export interface RestingPlace {
+  /** Lets the door be rung. */
+  add(door: RingingDoor): void;
+  /** The door's word is about to go. */
+  remove(door: RingingDoor): void;
+}

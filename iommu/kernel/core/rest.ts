@@ -6,7 +6,7 @@
 import { msUntilDue, roundsPending } from '../../../platform/next-round.ts';
 import type { Attention } from './attention.ts';
 import type { Bells } from './bells.ts';
-import type { RingingDoor } from './door.ts';
+import type { RestingPlace, RingingDoor } from './door.ts';
 
 /**
  * Longest sleep. Timers of Node's own are late by so much at the most: a connection without a
@@ -19,7 +19,7 @@ const MAX_SLEEP_MS = 1000;
  */
 const QUIET_ROUNDS = 2;
 
-export class Rest {
+export class Rest implements RestingPlace {
   readonly #bells: Bells;
   readonly #attention: Attention;
   #on = false;

@@ -26,7 +26,6 @@ import {
 import type { Attention } from '../core/attention.ts';
 import { OWN_CALLS, TRAPPED_CALLS } from '../core/door.ts';
 import { type FileOperations, OpenFile } from '../core/open-file.ts';
-import type { Rest } from '../core/rest.ts';
 import { ChannelTask, type ProcessTable } from '../core/task.ts';
 import { callerOf, openerOf, type Peer } from './behalf.ts';
 import { CallDoor } from './call-door.ts';
@@ -58,8 +57,6 @@ export interface Hall {
   readonly channels: Set<Channel>;
   readonly turns: Turns;
   readonly attention: Attention;
-  /** Where the kernel's thread sleeps; undefined: in the event loop only. */
-  readonly rest: () => Rest | undefined;
   /** The call pages. */
   readonly pages: PageArena;
 }
@@ -238,10 +235,10 @@ export class Connection {
     // A supervisor cannot promise these for the program that it stands for.
     role.channel.tellsOfFds = isOwn;
     role.channel.task.staysInNamespace = isOwn;
-    const rest = this.#hall.rest();
-    rest?.add(door);
+    const place = this.#hall.attention.place();
+    place?.add(door);
     role.closers.push(() => {
-      rest?.remove(door);
+      place?.remove(door);
       this.#hall.attention.dismiss(door);
       page.release();
     });

@@ -72,9 +72,9 @@ export class Server {
       processes: new ProcessTable(),
       turns: new Turns(),
       attention: options.attention ?? new Attention(),
-      rest: () => (ownsThread ? this.#restOfThread() : undefined),
       pages: new PageArena(options.pages ?? new Reservation(OWN_PAGES * PAGE_SIZE).buffer, CALL_PAGES),
     };
+    if (ownsThread) this.#hall.attention.place = () => this.#restOfThread();
     this.#net = createServer((socket) => this.#connected(socket));
   }
 

@@ -3,18 +3,19 @@
  * what the driver of a mediated device does in a kernel thread. Each access is a vfio_dma_rw, which
  * sleeps while the vaddr is invalid. The kernel signals the device's MSIs from here. While requests
  * follow each other the kernel's thread looks at the channel, as it does at the call pages of
- * clients; otherwise a message tells it of each.
+ * clients; otherwise the device rings, or a message tells of each.
  */
 import type { MessagePort } from 'node:worker_threads';
 
 import { monotonicNs } from '../../../platform/clock.ts';
 import { errnoNumber, SysError } from '../../../platform/errno.ts';
+import type { WaitedWord } from '../../../platform/libc/futex.ts';
 import type { BlockInfo } from '../../abi/control.ts';
 import type { DoorbellTable } from '../../bus/interrupts.ts';
 import { type ChannelRequest, ChannelServer, OP_MESSAGE, OP_WRITE } from '../../bus/mediated-channel.ts';
 import type { Attention } from '../core/attention.ts';
 import { reportBug } from '../core/bug.ts';
-import { DEVICE_ACCESSES, type Door, type Served } from '../core/door.ts';
+import { DEVICE_ACCESSES, type RestingPlace, type RingingDoor, type Served } from '../core/door.ts';
 import type { DeviceGroup } from '../vfio/device.ts';
 import { MediatedService } from './service.ts';
 
@@ -33,7 +34,7 @@ export interface DeviceAccessesOptions {
   readonly attention: Attention;
 }
 
-export class DeviceAccesses implements Door {
+export class DeviceAccesses implements RingingDoor {
   readonly pace = DEVICE_ACCESSES;
   readonly #channel: ChannelServer;
   readonly #port: MessagePort;
@@ -42,6 +43,8 @@ export class DeviceAccesses implements Door {
   readonly #service = new MediatedService();
   /** kthread_stop: ends a sleep. */
   #stop = new AbortController();
+  /** There the device can ring, while it is open. */
+  #place: RestingPlace | undefined;
   /** An access sleeps. */
   #busy = false;
   #blocks: BlockInfo = { count: 0, longestNs: 0, recent: [] };
@@ -67,20 +70,41 @@ export class DeviceAccesses implements Door {
   opened(group: DeviceGroup): void {
     this.#stop = new AbortController();
     this.#service.opened(group);
+    this.#place = this.#attention.place();
+    this.#place?.add(this);
   }
 
   /** The last close of the device. The access under way and all later ones are refused (RACE-3). */
   closed(): void {
     this.#stop.abort();
     this.#service.closed();
+    this.#leavePlace();
+  }
+
+  #leavePlace(): void {
+    if (!this.#place) return;
+    this.#place.remove(this);
+    this.#place = undefined;
+    this.#attention.dismiss(this);
+    this.setAttentive(false);
   }
 
   /** The kernel ends. `left`: the next one gets the port. */
   close(left: boolean): void {
     this.#stop.abort();
+    this.#leavePlace();
     this.#attention.dismiss(this);
     if (left) this.#port.removeAllListeners('message');
     else this.#port.close();
+  }
+
+  letRing(): WaitedWord {
+    return this.#channel.letRing();
+  }
+
+  /** A device is no client: nobody has its turn. */
+  inTurn(work: () => void): void {
+    work();
   }
 
   setAttentive(on: boolean): void {

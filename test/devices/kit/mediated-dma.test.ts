@@ -147,6 +147,15 @@ describe('DMA through the kernel', () => {
     expect(pair.told).toBe(1);
   });
 
+  it('rings a kernel that waits for that, and sends it no message', () => {
+    const pair = new Pair();
+    const { words, index, seen } = pair.server.letRing();
+    pair.onServe = () => pair.answer();
+    for (const byte of [5, 6]) expect(pair.dma.write(1, 0, Uint8Array.of(byte))).toBe(1);
+
+    expect([Atomics.load(words, index) - seen, pair.told]).toEqual([1, 0]);
+  });
+
   it('looks for the answer of a kernel that looks, and then makes room for other threads', () => {
     const pair = new Pair();
     pair.server.setAttentive(true);

@@ -3,8 +3,9 @@
  * The kernel makes the device's memory accesses for it. There is one request at a time, in shared
  * words. While requests follow each other the kernel looks at them
  * (iommu/kernel/core/attention.ts). Otherwise the worker rings (iommu/kernel/core/bells.ts); where
- * the kernel hears no bells a message tells it of a request. The worker looks for the answer where the kernel looks, and else sleeps on the bell
- * of its mailbox, so that other requests, such as a register access, reach it meanwhile.
+ * the kernel hears no bells a message tells it of a request. The worker looks for the answer where
+ * the kernel looks, and else sleeps on the bell of its mailbox, so that other requests, such as a
+ * register access, reach it meanwhile.
  */
 import { futexWake, type WaitedWord } from '../../platform/libc/futex.ts';
 import { ringBell } from '../../platform/mailbox.ts';
@@ -82,8 +83,8 @@ export class ChannelRequester {
   }
 
   /**
-   * Publishes a request. The one before must have been answered. True: the kernel looks or was rung,
-   * and will find it. False: the caller must tell the kernel.
+   * Publishes a request. The one before must have been answered. True: the kernel looks or was
+   * rung, and will find it. False: the caller must tell the kernel.
    */
   post({ op, vpn, offset, length, message }: ChannelRequest): boolean {
     const words = this.#words;

@@ -2,8 +2,8 @@
  * Main does the work of the vCPU thread and the interrupt thread for a while. So a new image runs
  * the guest as soon as it has the guest's state. The threads start while the guest runs, because
  * their start takes longer than all the rest. So long main mostly interprets: what a translator
- * needs would hold the guest up. Main and the threads obey the same words and go on
- * from the same state.
+ * needs would hold the guest up. Main and the threads obey the same words and go on from the same
+ * state.
  *
  * Main never blocks. Each turn is one slice of the guest, some 2 ms at most, between two rounds of
  * the event loop. While the guest waits in WFI or is stopped, main waits on the word that the

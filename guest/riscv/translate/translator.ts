@@ -33,10 +33,7 @@ const INTERPRET = 512;
 const HOT = 32_768;
 /** Hot code waits for other code until it is so many times as hot. */
 const URGENT = 4;
-/**
- * Each takes 20 KB of this process' memory (Node 20), whatever its size. A Linux that boots has
- * 3600.
- */
+/** Each takes 20 KB of this process' memory (Node 20), whatever its size. */
 const REGIONS = 4096;
 const MOST_HEAT = 2 ** 31 - 1;
 const PAGE = 4096;

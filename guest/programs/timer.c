@@ -12,8 +12,8 @@
 #define PERIOD 5000ul /* ticks of 10 MHz */
 #define FUNCTIONS 512
 #define PASSES 3
-#define CALLS 80 /* each is some 900 instructions */
-#define KNOWN_CALLS (10 * CALLS)
+#define CALLS 48 /* each is some 900 instructions */
+#define KNOWN_CALLS (5 * CALLS)
 #define MOST 8192
 
 static u32 code[FUNCTIONS][16] __attribute__((aligned(4096)));

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import * as csrs from '../../../../guest/riscv/csr-numbers.ts';
 import { IRQ_M_SOFT, MSTATUS_FS, MSTATUS_MIE } from '../../../../guest/riscv/isa.ts';
 import { branchTo, encode } from '../encode.ts';
-import { RAM_BASE } from '../fixture.ts';
+import { RAM_BASE, RAM_SIZE } from '../fixture.ts';
 import { ALL, MODE, PTE, registers } from '../supervisor.ts';
 import { Pair } from './pair.ts';
 
@@ -270,6 +270,27 @@ describe('without memory for code', () => {
     vi.spyOn(WebAssembly, 'Module').mockImplementation(NoMemory as never);
     for (let i = 0; i < 3; i++) pair.run(100).compare();
     expect(pair.translator.translated).toBe(0);
+  });
+});
+
+describe('a translator that has been prepared', () => {
+  const prepared = (options = {}): Pair => {
+    const pair = new Pair({ words: { 0: [addi(1), jump(-1)] } }, { first: 10_000, ...options });
+    pair.translator.prepare({ base: RAM_BASE, offset: 0, size: RAM_SIZE });
+    return pair;
+  };
+
+  it('has executed nothing, and interprets nothing first', () => {
+    const pair = prepared().compare();
+    for (let i = 0; i < 3; i++) pair.run(1000).compare();
+    expect([pair.translator.translated, pair.translator.interpreted]).toEqual([1, 0]);
+  });
+
+  it('translates in steps between which its interrupts are looked at', () => {
+    const pair = prepared({ hot: 30 });
+    const counts = Array.from({ length: 20 }, () => pair.run(100).compare().translator.translated);
+    expect(counts.slice(0, 3)).toEqual([0, 0, 0]);
+    expect(counts.at(-1)).toBe(1);
   });
 });
 

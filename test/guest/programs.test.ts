@@ -68,7 +68,7 @@ describe('latency', () => {
 
     expect(machine.status).toBe(0);
     expect(machine.output).toMatch(
-      /^(@latency (clock|read|read-asleep|write|msi-running|msi-sleeping|dma) \d+ \d+\n){7}$/,
+      /^(@latency (clock|read|read-asleep|write|write-asleep|msi-running|msi-sleeping|dma) \d+ \d+\n){8}$/,
     );
   });
 

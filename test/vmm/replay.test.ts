@@ -110,6 +110,20 @@ describe('a recorded guest', () => {
     expect(replay).toEqual({ status: 0, output: recorded.output, errors: expect.stringMatching(ENDED) });
   });
 
+  it('is reset at any moment, also while it waits', async () => {
+    const recorder = run('record');
+    const qmp = await recorder.monitor();
+    for (let resets = 0; resets < 8; resets++) {
+      await sleep(Math.random() * 40);
+      await qmp.execute('system_reset');
+    }
+    await type(recorder);
+    qmp.close();
+    recorder.child.stdin.write('x');
+    const recorded = await ended(recorder);
+    expect(await replayed()).toEqual({ status: 0, output: recorded.output, errors: expect.stringMatching(ENDED) });
+  });
+
   it('calls its host by semihosting, and a replay needs no file of the host', async () => {
     const words = ['-semihosting-config', `enable=on,arg=k,arg=${join(folder, 'file')}`];
     const recorder = run('record', { guest: 'semihosting', words });

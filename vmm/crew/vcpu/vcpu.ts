@@ -142,6 +142,7 @@ export class Vcpu {
       case REQUEST_RUN:
         return this.#asRecorded(request) ?? this.#slice(request, seen);
       case REQUEST_RESET:
+        this.#turns.rest(); // real time that has passed comes before the reset in a recording
         this.#recorded?.reset();
         this.#reset(request);
         this.#tell({ kind: 'reset', request: numberOf(request) });
@@ -210,6 +211,7 @@ export class Vcpu {
     const mayPublish = this.#publisher.wanted;
     const { clock, output, input, finisher } = this.#machine.shared;
     const slice = this.#turns.next(mayPublish);
+    if (this.#recorded?.due({ looked: false })) return RUN; // real time has passed as far as that
     if (!this.#turns.someWait) this.#seen = seen;
     if (!this.#running) clock.start();
     slice.hart.timer.update();

@@ -15,7 +15,7 @@ import type { DebianLinux } from '../../tools/debian/linux.ts';
 import { HostProcess } from '../../tools/launch/host.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { VmmProcess } from '../vmm/vmm-process.ts';
-import { isWanted, linuxFor } from './debian.ts';
+import { isWantedNow, linuxFor } from './debian.ts';
 import { keepUpdating } from './keep-updating.ts';
 
 const LIMIT_MS = 600_000;
@@ -84,7 +84,7 @@ class Echo {
 
 const byteAt = (place: number): number => (place * 31 + (place >> 8)) & 0xff;
 
-describe.runIf(isWanted)('Debian with devices of the board', () => {
+describe.runIf(isWantedNow('board'))('Debian with devices of the board', () => {
   let sandbox: Sandbox;
   let debian: DebianLinux | undefined;
   const children: VmmProcess[] = [];

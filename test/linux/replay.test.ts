@@ -13,7 +13,7 @@ import { untilListening } from '../../platform/unix-listener.ts';
 import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { updateEnded, VmmProcess } from '../vmm/vmm-process.ts';
-import { isWanted, linuxFor } from './debian.ts';
+import { isWantedNow, linuxFor } from './debian.ts';
 import { UPDATE_MS } from './keep-updating.ts';
 
 const LIMIT_MS = 900_000;
@@ -38,7 +38,7 @@ echo "typed $line"
 poweroff -f
 `;
 
-it.runIf(isWanted)('Debian is the same again', { timeout: LIMIT_MS }, async ({ skip, onTestFinished }) => {
+it.runIf(isWantedNow('replay'))('Debian is the same again', { timeout: LIMIT_MS }, async ({ skip, onTestFinished }) => {
   const sandbox = new Sandbox();
   onTestFinished(() => sandbox.remove());
   const debian = linuxFor(sandbox.dir);

@@ -114,7 +114,7 @@ describe('a VMM with a guardian that always stands by', () => {
     expect(data).toMatchObject({ pid: next, generation: 0 });
     expect(data).not.toHaveProperty('doubts');
     expect((await demo.vmm.stats()).heartbeats).toBeGreaterThanOrEqual(before.heartbeats!);
-    // V8 says so if it is V8 that gets no memory; a thread whose stack cannot grow dies without a word
+    // V8 says why if it gets no memory; a thread whose stack cannot grow dies without a word.
     expect(demo.vmm.errors).toMatch(/^vmm: the VMM, process \d+, died; process \d+ runs the guest on$/m);
   });
 

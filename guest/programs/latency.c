@@ -3,6 +3,7 @@
 #include "lib/imsic.h"
 #include "lib/mmio.h"
 #include "lib/pcie.h"
+#include "lib/sort.h"
 #include "lib/trap.h"
 
 /*
@@ -46,18 +47,6 @@ static void interrupt(void *context)
 {
 	interrupted_at = MTIME;
 	write32(*(u64 *)context + EDU_IRQ_ACK, 0xffffffff);
-}
-
-static void sort(u32 *values, u32 n)
-{
-	for (u32 gap = n / 2; gap > 0; gap /= 2)
-		for (u32 i = gap; i < n; i++)
-			for (u32 j = i; j >= gap && values[j - gap] > values[j]; j -= gap) {
-				u32 value = values[j];
-
-				values[j] = values[j - gap];
-				values[j - gap] = value;
-			}
 }
 
 static void measure_rounds(const char *what, u32 (*round)(u32 number), u32 warm_up, u32 rounds)

@@ -1,6 +1,7 @@
 #include "lib/console.h"
 #include "lib/csr.h"
 #include "lib/mmio.h"
+#include "lib/sort.h"
 
 /*
  * How late is a timer's interrupt? The program writes functions, new ones in each pass, and calls each of them until a translator
@@ -63,14 +64,7 @@ static void report(const char *what)
 {
 	u32 n = count;
 
-	for (u32 gap = n / 2; gap > 0; gap /= 2)
-		for (u32 i = gap; i < n; i++)
-			for (u32 j = i; j >= gap && late[j - gap] > late[j]; j -= gap) {
-				u32 value = late[j];
-
-				late[j] = late[j - gap];
-				late[j - gap] = value;
-			}
+	sort(late, n);
 	print("@timer %s %u %u %u %u\n", what, n, late[n / 2], late[n - 1 - n / 100], late[n - 1]);
 }
 

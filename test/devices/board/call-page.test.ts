@@ -1,38 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-
-import { type Board, startHost } from '../../../devices/board/host.ts';
 import { canRingForWords } from '../../platform/rings.ts';
-import { ClientProcess } from '../clients/client-process.ts';
-
-const EDU = { type: 'edu', properties: { addr: '4' } };
+import { scriptedClients } from '../clients/scripted.ts';
 
 /** Clients as real processes; the scenarios are in ../clients/call-page.ts. */
 describe('calls by a page that client and host share', () => {
-  let dir: string;
-  let board: Board;
-  const clients: ClientProcess[] = [];
-
-  beforeAll(async () => {
-    dir = mkdtempSync(join(tmpdir(), 'livevmm-call-page-'));
-    board = await startHost({ devices: [EDU], socketPath: join(dir, 'host'), firstGroup: 1, kernelRamBytes: 16 << 20 });
-  });
-  afterEach(async () => {
-    await Promise.all(clients.splice(0).map((client) => client.end()));
-  });
-  afterAll(async () => {
-    await board.stop();
-    rmSync(dir, { recursive: true });
-  });
-
-  function start(...words: readonly string[]): ClientProcess {
-    const client = new ClientProcess('call-page', join(dir, 'host'), ...words);
-    clients.push(client);
-    return client;
-  }
+  const { start } = scriptedClients('call-page');
 
   it('are answered there as on the socket, and reach the file that the fd means now', async () => {
     const said = await Promise.all(['answers', 'fd-again', 'close-by-hand'].map((name) => start(name).says()));

@@ -1,40 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-
-import { type Board, startHost } from '../../../devices/board/host.ts';
-import { ClientProcess } from '../clients/client-process.ts';
+import { scriptedClients } from '../clients/scripted.ts';
 
 const STATES = ['posted', 'serving', 'done', 'abandoned'];
 
 /** Clients as real processes; the scenarios are in ../clients/register-page.ts. */
 describe('registers by a page that client and device share', () => {
-  let dir: string;
-  let board: Board;
-
-  beforeAll(async () => {
-    dir = mkdtempSync(join(tmpdir(), 'livevmm-register-page-'));
-    const edu = { type: 'edu', properties: { addr: '4', flr: 'on' } };
-    board = await startHost({ devices: [edu], socketPath: join(dir, 'host'), firstGroup: 1, kernelRamBytes: 16 << 20 });
-  });
-  afterAll(async () => {
-    await board.stop();
-    rmSync(dir, { recursive: true });
-  });
-
-  const start = (...words: readonly string[]): ClientProcess =>
-    new ClientProcess('register-page', join(dir, 'host'), ...words);
-
-  async function says(...words: readonly string[]): Promise<unknown> {
-    const client = start(...words);
-    try {
-      return await client.says();
-    } finally {
-      await client.end();
-    }
-  }
+  const { start, says } = scriptedClients('register-page', { flr: 'on' });
 
   it('see what was stored before, however it went', async () => {
     expect(await says('accesses')).toEqual({ loads: 100, wrong: 0 });

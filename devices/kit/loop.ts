@@ -3,7 +3,7 @@
  * until the next deadline or the next ring of a bell: its mailbox's, or a register page's. The loop
  * owns its thread. It starts no thread and waits on nothing else.
  */
-import { AWAKE, AWAY } from '../../iommu/abi/register-page.ts';
+import { AWAKE, AWAY } from '../../iommu/abi/bell.ts';
 import type { PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import type { RegisterPageServer } from '../../iommu/bus/register-pages.ts';
 import { currentCpu } from '../../platform/libc/cpu.ts';

@@ -10,19 +10,18 @@
  * because the call sleeps, the answer does not fit, or the client has waited long enough. The
  * client then puts FREE. So each side can always go on alone, and neither waits for a word.
  *
- * While `attentive` is RINGS the kernel waits for `bell`, in its sleep or beside other work. A
- * client that has posted a call and finds RINGS there makes AWAKE of it, and rings. It then sleeps
- * on `state`, if the kernel does not come soon, and says so in `sleeps`.
+ * A client that has rung (bell.ts) sleeps on `state`, if the kernel does not come soon, and says so
+ * in `sleeps`. A build that does not know RINGS takes it for AWAY.
  *
  * The kernel trusts nothing here: it reads each word once, and what it reads is a request like one
  * that came by the socket.
  */
 import { eproto } from '../../platform/errno.ts';
-import { currentCpu } from '../../platform/libc/cpu.ts';
 import { futexWait, futexWake, type WaitedWord } from '../../platform/libc/futex.ts';
 import { stays } from '../../platform/look-for.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, bytes, defineShared, int32s, type SharedPart, uint8s } from '../../platform/shared.ts';
+import { AWAKE, AWAY, Bell, RINGS } from './bell.ts';
 import type { FileRequest, Reply } from './wire.ts';
 
 const HEADER_BYTES = 256;
@@ -33,7 +32,7 @@ export const CALL_PAGE_DATA = CALL_PAGES * PAGE_SIZE - HEADER_BYTES;
 const Page = defineShared('call page', {
   state: atomic32, // publishes all other fields in both directions
   pad0: bytes(60),
-  attentive: atomic32, // kernel: AWAY, AWAKE or RINGS; a client that rings turns RINGS into AWAKE
+  attentive: atomic32, // Bell's, as are `bell` and `cpu`: the kernel serves, the client posts
   pad1: bytes(60),
   op: atomic32, // client: OP_*
   fd: atomic32, // client
@@ -41,8 +40,8 @@ const Page = defineShared('call page', {
   lo: atomic32, // client: ioctl with a number, its low half; pread, pwrite: the offset's
   hi: atomic32, // client
   length: atomic32, // client: bytes of data; pread: how many bytes are asked for
-  bell: atomic32, // client adds 1 and wakes; the kernel waits for it while it says RINGS
-  cpu: atomic32, // client: the CPU that it rang from. A hint: nothing depends on it
+  bell: atomic32,
+  cpu: atomic32,
   sleeps: atomic32, // client: 1 = the kernel wakes it at `state` when the call leaves POSTED or SERVING
   pad2: bytes(28),
   ret: atomic32, // kernel: what the call returns, −errno included
@@ -50,13 +49,6 @@ const Page = defineShared('call page', {
   pad3: bytes(56),
   data: bytes(CALL_PAGE_DATA), // client, then kernel
 });
-
-/** The kernel hears of no call in the page. */
-export const AWAY = 0;
-/** It looks at the page. */
-export const AWAKE = 1;
-/** The bell brings it. A build that does not know this takes it for AWAY. */
-export const RINGS = 2;
 
 const FREE = 0;
 const POSTED = 1;
@@ -93,11 +85,13 @@ export const PATIENCE: Patience = { takeMs: 0.15, wakeMs: 0.1, sleepMs: 10, answ
  */
 export class CallPageClient {
   readonly #words: Int32Array;
+  readonly #bell: Bell;
   readonly #data: Uint8Array;
   readonly #patience: Patience;
 
   constructor(page: SharedPart, patience = PATIENCE) {
     this.#words = int32s(page);
+    this.#bell = new Bell(this.#words, Page.word, true);
     this.#data = uint8s(page).subarray(HEADER_BYTES);
     this.#patience = patience;
   }
@@ -168,25 +162,12 @@ export class CallPageClient {
     words[Page.word.fd] = fd;
     words[Page.word.length] = length;
     Atomics.store(words, state, POSTED); // pairs with the exchange in CallPageServer.take
-    if (this.#ring() && this.#lasts(POSTED, this.#patience.wakeMs)) this.#sleep();
+    if (this.#bell.ring() === RINGS && this.#lasts(POSTED, this.#patience.wakeMs)) this.#sleep();
     if (this.#lasts(POSTED, this.#patience.takeMs) && Atomics.compareExchange(words, state, POSTED, FREE) === POSTED)
       return 'refused';
     if (this.#lasts(SERVING, this.#patience.answerMs)) Atomics.compareExchange(words, state, SERVING, BY_SOCKET);
     // pairs with the exchanges in CallPageServer.answer and .leave
     return Atomics.load(words, state) === DONE ? 'answered' : 'by-socket';
-  }
-
-  /** Brings the kernel, if it waits for that. To be called when the call is posted. */
-  #ring(): boolean {
-    const words = this.#words;
-    const { attentive, bell, cpu } = Page.word;
-    // after the call is posted; pairs with the store in CallPageServer.letRing
-    if (Atomics.load(words, attentive) !== RINGS) return false;
-    if (Atomics.compareExchange(words, attentive, RINGS, AWAKE) !== RINGS) return false;
-    words[cpu] = currentCpu();
-    Atomics.add(words, bell, 1); // pairs with the load in CallPageServer.letRing
-    futexWake({ words, index: bell, shared: true });
-    return true;
   }
 
   /** The kernel waits for a CPU, or has other calls to serve: leaves the CPU to it. */
@@ -215,18 +196,20 @@ function saysMore(reply: Reply): boolean {
 /** The kernel's side. */
 export class CallPageServer {
   readonly #words: Int32Array;
+  readonly #bell: Bell;
   readonly #data: Uint8Array;
   /** The argument of the ioctl under way. There is one at a time. */
   readonly #argument = new Uint8Array(CALL_PAGE_DATA);
 
   constructor(page: SharedPart) {
     this.#words = int32s(page);
+    this.#bell = new Bell(this.#words, Page.word, true);
     this.#data = uint8s(page).subarray(HEADER_BYTES);
   }
 
   /** Looks at the page from here on, or hears of no call there. */
   setAttentive(on: boolean): void {
-    Atomics.store(this.#words, Page.word.attentive, on ? AWAKE : AWAY);
+    this.#bell.say(on ? AWAKE : AWAY);
   }
 
   /**
@@ -234,13 +217,7 @@ export class CallPageServer {
    * the word that is returned.
    */
   letRing(): WaitedWord {
-    const words = this.#words;
-    const index = Page.word.bell;
-    // before the word that lets it ring; pairs with the add in CallPageClient.#ring
-    const seen = Atomics.load(words, index);
-    // before the last look; pairs with the exchange in CallPageClient.#ring
-    Atomics.store(words, Page.word.attentive, RINGS);
-    return { words, index, shared: true, seen };
+    return this.#bell.letRing();
   }
 
   /** The CPU from which the client has rung last. */

@@ -16,11 +16,10 @@
  * The worker trusts nothing here: it reads each word once, and what it reads is an access that is
  * checked against what the kernel allows (iommu/bus/register-pages.ts).
  */
-import { currentCpu } from '../../platform/libc/cpu.ts';
-import { futexWake } from '../../platform/libc/futex.ts';
 import { stays } from '../../platform/look-for.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, atomic32s, bytes, defineShared, int32s, type SharedPart } from '../../platform/shared.ts';
+import { AWAY, Bell, RINGS } from './bell.ts';
 
 export const NR_BARS = 6;
 /** Stores that the queue holds. */
@@ -31,7 +30,7 @@ export const STORE_WORDS = 4;
 export const RegisterPage = defineShared('register page', {
   state: atomic32, // publishes the fields of a load in both directions
   pad0: bytes(60),
-  attentive: atomic32, // worker: AWAY, AWAKE or ASLEEP; a client that rings turns ASLEEP into AWAKE
+  attentive: atomic32, // Bell's, as are `bell` and `cpu`: the worker serves, the client posts
   consumed: atomic32, // worker: stores that it has made or dropped, modulo 2^32
   widest: atomic32, // kernel, once: the widest access, 4 or 8 bytes
   sizes: atomic32s(6), // kernel, once: bytes of BAR n that can be reached; 0: none
@@ -39,8 +38,8 @@ export const RegisterPage = defineShared('register page', {
   what: atomic32, // client: BAR and size of the load (whatOf)
   at: atomic32, // client: offset in the BAR
   produced: atomic32, // client: stores in the queue, modulo 2^32; publishes them
-  bell: atomic32, // client adds 1 and wakes; the worker sleeps on it while it is ASLEEP
-  cpu: atomic32, // client: the CPU that it rang from. A hint: nothing depends on it
+  bell: atomic32,
+  cpu: atomic32,
   pad2: bytes(44),
   lo: atomic32, // worker: the value
   hi: atomic32,
@@ -48,14 +47,6 @@ export const RegisterPage = defineShared('register page', {
   queue: atomic32s(QUEUE * STORE_WORDS), // client
   pad4: bytes(PAGE_SIZE - 256 - QUEUE * STORE_WORDS * 4),
 });
-
-/** The worker does not look at the page. */
-export const AWAY = 0;
-/** It looks at the page, and will once more after it put another value here. */
-export const AWAKE = 1;
-/** It sleeps, and the bell wakes it. */
-export const ASLEEP = 2;
-export type Attentive = typeof AWAY | typeof AWAKE | typeof ASLEEP;
 
 export const FREE = 0;
 export const POSTED = 1;
@@ -86,6 +77,7 @@ const PATIENCE: Patience = { takeMs: 0.06, wakeMs: 0.2, doneMs: 0.2, looks: 32 }
  */
 export class RegisterPageClient {
   readonly #words: Int32Array;
+  readonly #bell: Bell;
   readonly #pass: () => void;
   readonly #patience: Patience;
   #produced: number;
@@ -99,6 +91,7 @@ export class RegisterPageClient {
    */
   constructor(page: SharedPart, pass: () => void, patience = PATIENCE) {
     this.#words = int32s(page);
+    this.#bell = new Bell(this.#words, RegisterPage.word, true);
     this.#pass = pass;
     this.#patience = patience;
     this.#produced = Atomics.load(this.#words, RegisterPage.word.produced);
@@ -124,7 +117,7 @@ export class RegisterPageClient {
     words[RegisterPage.word.at] = at;
     Atomics.store(words, state, POSTED); // pairs with the exchange in RegisterPageServer
     const { takeMs, wakeMs, doneMs } = this.#patience;
-    const patience = this.#ring() === ASLEEP ? wakeMs : takeMs;
+    const patience = this.#bell.ring() === RINGS ? wakeMs : takeMs;
     if (this.#lasts(POSTED, patience) && Atomics.compareExchange(words, state, POSTED, FREE) === POSTED) return false;
     // The worker is in the middle of it, and may have lost its CPU.
     if (this.#lasts(SERVING, doneMs)) this.#pass();
@@ -151,26 +144,8 @@ export class RegisterPageClient {
     this.#produced = (number + 1) >>> 0;
     Atomics.store(words, produced, this.#produced); // pairs with the load in RegisterPageServer
     // The worker may have looked for the last time before that: it first says so, and then looks.
-    if (this.#ring() === AWAY) this.#pass();
+    if (this.#bell.ring() === AWAY) this.#pass();
     return true;
-  }
-
-  /**
-   * Wakes the worker if it sleeps. To be called when the access is published. Returns what the
-   * worker said.
-   */
-  #ring(): number {
-    const words = this.#words;
-    const { attentive, bell } = RegisterPage.word;
-    // after the access is published; pairs with the store in RegisterPageServer.#setAttentive
-    const said = Atomics.load(words, attentive);
-    // the next access finds it awake, and makes no system call
-    if (said === ASLEEP && Atomics.compareExchange(words, attentive, ASLEEP, AWAKE) === ASLEEP) {
-      words[RegisterPage.word.cpu] = currentCpu();
-      Atomics.add(words, bell, 1); // pairs with the load in RegisterPageServer.fallAsleep
-      futexWake({ words, index: bell, shared: true });
-    }
-    return said;
   }
 
   /** True: the state has stayed `now` for so long. */

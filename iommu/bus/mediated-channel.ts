@@ -7,9 +7,10 @@
  * the kernel looks, and else sleeps on the bell of its mailbox, so that other requests, such as a
  * register access, reach it meanwhile.
  */
-import { futexWake, type WaitedWord } from '../../platform/libc/futex.ts';
+import type { WaitedWord } from '../../platform/libc/futex.ts';
 import { ringBell } from '../../platform/mailbox.ts';
 import { atomic32, bytes, defineShared } from '../../platform/shared.ts';
+import { AWAKE, AWAY, Bell } from '../abi/bell.ts';
 
 /** The most that one request moves. */
 export const CHANNEL_DATA_BYTES = 65536;
@@ -24,10 +25,8 @@ const Channel = defineShared('mediated channel', {
   offset: atomic32, // device worker: offset in that page
   length: atomic32, // device worker: bytes, at most CHANNEL_DATA_BYTES
   message: atomic32, // device worker: data of an MSI
-  bell: atomic32, // device worker adds 1 and wakes; the kernel waits for it while it says RINGS
+  bell: atomic32, // Bell's, as is `attentive`: the kernel serves, the device worker posts
   pad0: bytes(32),
-  // kernel: AWAY, AWAKE or RINGS, and it looks at `posted` once more after it has ceased to look; a
-  // device worker that rings turns RINGS into AWAKE
   attentive: atomic32,
   pad2: bytes(60),
   // kernel: number of the last request carried out, stored last; publishes refused, and the data of
@@ -37,13 +36,6 @@ const Channel = defineShared('mediated channel', {
   pad1: bytes(56),
   data: bytes(CHANNEL_DATA_BYTES), // by turns: device worker until posted, kernel until done
 });
-
-/** A message tells the kernel of a request. */
-const AWAY = 0;
-/** The kernel looks. */
-const AWAKE = 1;
-/** The bell brings it. */
-const RINGS = 2;
 
 export const OP_READ = 0;
 export const OP_WRITE = 1;
@@ -66,11 +58,13 @@ export interface ChannelRequest {
 /** The device worker's end. */
 export class ChannelRequester {
   readonly #words: Int32Array;
+  readonly #bell: Bell;
   readonly #bytes: Uint8Array;
   #number: number;
 
   constructor(channel: SharedArrayBuffer) {
     this.#words = new Int32Array(channel);
+    this.#bell = new Bell(this.#words, Channel.word, false);
     this.#bytes = new Uint8Array(channel, Channel.offset.data, CHANNEL_DATA_BYTES);
     this.#number = Atomics.load(this.#words, Channel.word.posted);
   }
@@ -97,19 +91,7 @@ export class ChannelRequester {
     this.#number = (this.#number + 1) | 0;
     // pairs with the load in ChannelServer.take
     Atomics.store(words, Channel.word.posted, this.#number);
-    return this.#ring();
-  }
-
-  #ring(): boolean {
-    const words = this.#words;
-    const { attentive, bell } = Channel.word;
-    // after the request is posted; pairs with the stores in ChannelServer.setAttentive and .letRing
-    const said = Atomics.load(words, attentive);
-    if (said === RINGS && Atomics.compareExchange(words, attentive, RINGS, AWAKE) === RINGS) {
-      Atomics.add(words, bell, 1); // pairs with the load in ChannelServer.letRing
-      futexWake({ words, index: bell, shared: false });
-    }
-    return said !== AWAY;
+    return this.#bell.ring() !== AWAY;
   }
 
   answered(): boolean {
@@ -126,12 +108,14 @@ export class ChannelRequester {
 /** The kernel's end. */
 export class ChannelServer {
   readonly #words: Int32Array;
+  readonly #bell: Bell;
   readonly #bytes: Uint8Array;
   readonly #mailbox: SharedArrayBuffer;
 
   /** `mailbox`: the device worker's. */
   constructor(channel: SharedArrayBuffer, mailbox: SharedArrayBuffer) {
     this.#words = new Int32Array(channel);
+    this.#bell = new Bell(this.#words, Channel.word, false);
     this.#bytes = new Uint8Array(channel, Channel.offset.data, CHANNEL_DATA_BYTES);
     this.#mailbox = mailbox;
   }
@@ -142,22 +126,12 @@ export class ChannelServer {
 
   /** Says whether the kernel looks. After false it must look once more: nobody tells it of that. */
   setAttentive(on: boolean): void {
-    // before the last look; pairs with the load in ChannelRequester.#ring
-    Atomics.store(this.#words, Channel.word.attentive, on ? AWAKE : AWAY);
+    this.#bell.say(on ? AWAKE : AWAY);
   }
 
-  /**
-   * Lets the device ring. The kernel must look once more, and then wait for the bell: the word that
-   * is returned.
-   */
+  /** Bell.letRing */
   letRing(): WaitedWord {
-    const words = this.#words;
-    const index = Channel.word.bell;
-    // before the word that lets it ring; pairs with the add in ChannelRequester.#ring
-    const seen = Atomics.load(words, index);
-    // before the last look; pairs with the exchange in ChannelRequester.#ring
-    Atomics.store(words, Channel.word.attentive, RINGS);
-    return { words, index, shared: false, seen };
+    return this.#bell.letRing();
   }
 
   /** The request that waits for an answer. */

@@ -9,11 +9,9 @@ import type { WaitedWord } from '../../platform/libc/futex.ts';
 import type { MailboxHandler } from '../../platform/mailbox.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { atomic32, bytes, defineShared, type SharedPart } from '../../platform/shared.ts';
+import { type Attentive, AWAY, RINGS } from '../abi/bell.ts';
 import {
   ABANDONED,
-  ASLEEP,
-  type Attentive,
-  AWAY,
   barOf,
   DONE,
   FREE,
@@ -186,11 +184,11 @@ export class RegisterPageServer {
     for (const base of this.#bases) {
       if (base < 0) continue;
       const index = base + RegisterPage.word.bell;
-      // before the last look; pairs with the add in RegisterPageClient
+      // before the last look; pairs with the add in Bell.ring
       bells.push({ words, index, shared: true, seen: Atomics.load(words, index) });
     }
     this.#attentive = AWAY; // a client that rings changes the word, so it is stored each time
-    this.setAttentive(ASLEEP);
+    this.setAttentive(RINGS);
     return bells;
   }
 
@@ -198,7 +196,7 @@ export class RegisterPageServer {
   rangFrom(cpu: number, bells: readonly WaitedWord[]): boolean {
     const { bell, cpu: rangOn } = RegisterPage.word;
     for (const { words, index, seen } of bells) {
-      // pairs with the add in RegisterPageClient
+      // pairs with the add in Bell.ring
       if (Atomics.load(words, index) !== seen && words[index - bell + rangOn] === cpu) return true;
     }
     return false;
@@ -206,7 +204,7 @@ export class RegisterPageServer {
 
   #setAttentive(entry: number, value: Attentive): void {
     const base = this.#bases[entry]!;
-    // pairs with the loads in RegisterPageClient
+    // pairs with the load and the exchange in Bell.ring
     if (base >= 0) Atomics.store(this.#pages, base + RegisterPage.word.attentive, value);
   }
 

@@ -7,6 +7,7 @@ import type { Mutant } from './scenario.ts';
 afterAll(stopActors);
 
 const file = 'iommu/abi/call-page.ts';
+const bell = 'iommu/abi/bell.ts';
 
 const mutants = {
   withdrawalIsNoExchange: {
@@ -68,24 +69,24 @@ const mutants = {
   },
   bellThatWakesNobody: {
     name: 'bell-that-wakes-nobody',
-    file,
-    find: '    futexWake({ words, index: bell, shared: true });\n',
+    file: bell,
+    find: '    futexWake({ words, index: bell, shared: this.#shared });\n',
     replace: '',
   },
   bellThatDoesNotCount: {
     name: 'bell-that-does-not-count',
-    file,
-    find: '    Atomics.add(words, bell, 1); // pairs with the load in CallPageServer.letRing\n',
+    file: bell,
+    find: '    Atomics.add(words, bell, 1); // pairs with the load in letRing\n',
     replace: '',
   },
   ringBeforeTheCall: {
     name: 'ring-before-the-call',
     file,
     find: `    Atomics.store(words, state, POSTED); // pairs with the exchange in CallPageServer.take
-    if (this.#ring() &&`,
-    replace: `    const rung = this.#ring();
+    if (this.#bell.ring() === RINGS &&`,
+    replace: `    const rung = this.#bell.ring();
     Atomics.store(words, state, POSTED);
-    if (rung &&`,
+    if (rung === RINGS &&`,
   },
   saysThatItSleepsTooLate: {
     name: 'says-that-it-sleeps-too-late',
@@ -106,11 +107,9 @@ const mutants = {
   },
   bellHeardAfterTheWord: {
     name: 'bell-heard-after-the-word',
-    file,
-    find: `    Atomics.store(words, Page.word.attentive, RINGS);
-    return { words, index, shared: true, seen };`,
-    replace: `    Atomics.store(words, Page.word.attentive, RINGS);
-    return { words, index, shared: true, seen: Atomics.load(words, index) };`,
+    file: bell,
+    find: 'return { words, index, shared: this.#shared, seen };',
+    replace: 'return { words, index, shared: this.#shared, seen: Atomics.load(words, index) };',
   },
 } as const satisfies Record<string, Mutant>;
 

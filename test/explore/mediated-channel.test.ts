@@ -13,6 +13,7 @@ import type { Mutant } from './scenario.ts';
 afterAll(stopActors);
 
 const channel = 'iommu/bus/mediated-channel.ts';
+const bell = 'iommu/abi/bell.ts';
 const dma = 'devices/kit/mediated-dma.ts';
 
 const mutants = {
@@ -86,30 +87,30 @@ const mutants = {
     name: 'attention-seen-before-the-request-is-posted',
     file: channel,
     find: `    Atomics.store(words, Channel.word.posted, this.#number);
-    return this.#ring();
+    return this.#bell.ring() !== AWAY;
 `,
-    replace: `    const looks = this.#ring();
+    replace: `    const looks = this.#bell.ring() !== AWAY;
     Atomics.store(words, Channel.word.posted, this.#number);
     return looks;
 `,
   },
   bellThatWakesNobody: {
     name: 'bell-that-wakes-nobody',
-    file: channel,
-    find: '      futexWake({ words, index: bell, shared: false });\n',
+    file: bell,
+    find: '    futexWake({ words, index: bell, shared: this.#shared });\n',
     replace: '',
   },
   bellThatDoesNotCount: {
     name: 'bell-that-does-not-count',
-    file: channel,
-    find: '      Atomics.add(words, bell, 1); // pairs with the load in ChannelServer.letRing\n',
+    file: bell,
+    find: '    Atomics.add(words, bell, 1); // pairs with the load in letRing\n',
     replace: '',
   },
   bellHeardAfterTheWord: {
     name: 'bell-heard-after-the-word',
-    file: channel,
-    find: '    return { words, index, shared: false, seen };',
-    replace: '    return { words, index, shared: false, seen: Atomics.load(words, index) };',
+    file: bell,
+    find: 'return { words, index, shared: this.#shared, seen };',
+    replace: 'return { words, index, shared: this.#shared, seen: Atomics.load(words, index) };',
   },
   noLastLook: {
     name: 'no-look-after-the-attention',

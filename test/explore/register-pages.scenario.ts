@@ -8,7 +8,8 @@ import { NEVER } from '../../devices/kit/device.ts';
 import type { Dma } from '../../devices/kit/dma.ts';
 import type { Endpoint } from '../../devices/kit/endpoint.ts';
 import { DeviceLoop } from '../../devices/kit/loop.ts';
-import { AWAKE, AWAY, DONE, RegisterPage, RegisterPageClient } from '../../iommu/abi/register-page.ts';
+import { AWAKE, AWAY } from '../../iommu/abi/bell.ts';
+import { DONE, RegisterPage, RegisterPageClient } from '../../iommu/abi/register-page.ts';
 import { createPeerBox, PeerServer } from '../../iommu/bus/peer-cycles.ts';
 import { createRegisterPages, RegisterPageServer, RegisterPageTable } from '../../iommu/bus/register-pages.ts';
 import {

@@ -17,6 +17,7 @@ import type { Mutant } from './scenario.ts';
 afterAll(stopActors);
 
 const client = 'iommu/abi/register-page.ts';
+const bell = 'iommu/abi/bell.ts';
 const server = 'iommu/bus/register-pages.ts';
 const loop = 'devices/kit/loop.ts';
 
@@ -24,8 +25,8 @@ const mutants = {
   noLookAfterTheStore: {
     name: 'no-look-after-the-store',
     file: client,
-    find: 'if (this.#ring() === AWAY) this.#pass();',
-    replace: 'this.#ring();',
+    find: 'if (this.#bell.ring() === AWAY) this.#pass();',
+    replace: 'this.#bell.ring();',
   },
   storePublishedTooEarly: {
     name: 'store-published-too-early',
@@ -99,8 +100,8 @@ const mutants = {
   },
   bellThatWakesNobody: {
     name: 'bell-that-wakes-nobody',
-    file: client,
-    find: '      futexWake({ words, index: bell, shared: true });\n',
+    file: bell,
+    find: '    futexWake({ words, index: bell, shared: this.#shared });\n',
     replace: '',
   },
   ringBeforeTheStore: {
@@ -108,7 +109,7 @@ const mutants = {
     file: client,
     find: `    Atomics.store(words, produced, this.#produced); // pairs with the load in RegisterPageServer
 `,
-    replace: `    this.#ring();
+    replace: `    this.#bell.ring();
     Atomics.store(words, produced, this.#produced);
     if (Atomics.load(words, attentive) !== AWAY) return true;
 `,

@@ -1,6 +1,7 @@
 /** Scenarios of clients that make calls by a call page: `call-page SOCKET SCENARIO [WORDS]`. */
 import { closeSync } from 'node:fs';
-import { AWAKE, CallPageClient } from '../../../iommu/abi/call-page.ts';
+import { AWAKE } from '../../../iommu/abi/bell.ts';
+import { CallPageClient } from '../../../iommu/abi/call-page.ts';
 import { VFIO_CHECK_EXTENSION, VFIO_GET_API_VERSION, VFIO_TYPE1v2_IOMMU } from '../../../iommu/abi/vfio.ts';
 import { VFIO_CONTAINER_PATH } from '../../../iommu/abi/wire.ts';
 import { codeOf } from '../../../platform/errno.ts';

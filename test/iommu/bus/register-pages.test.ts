@@ -1,11 +1,9 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 
+import { AWAKE, AWAY, RINGS } from '../../../iommu/abi/bell.ts';
 import {
   ABANDONED,
-  ASLEEP,
-  AWAKE,
-  AWAY,
   FREE,
   POSTED,
   QUEUE,
@@ -158,11 +156,11 @@ describe('a register page', () => {
       return before;
     });
 
-    expect(states).toEqual([ASLEEP, AWAKE, AWAKE]);
+    expect(states).toEqual([RINGS, AWAKE, AWAKE]);
     expect(bell!.words[bell!.index]).toBe(bell!.seen + 1);
     expect(passes).toBe(0);
     worker.fallAsleep();
-    expect(words[RegisterPage.word.attentive]).toBe(ASLEEP);
+    expect(words[RegisterPage.word.attentive]).toBe(RINGS);
   });
 
   it('rings for a load, too', () => {

@@ -211,7 +211,7 @@ export class Vcpu {
     const mayPublish = this.#publisher.wanted;
     const { clock, output, input, finisher } = this.#machine.shared;
     const slice = this.#turns.next(mayPublish);
-    if (this.#recorded?.due({ looked: false })) return RUN; // real time has passed as far as that
+    if (this.#recorded?.due({ looked: false })) return RUN; // a wait is over: the next turn does what comes then
     if (!this.#turns.someWait) this.#seen = seen;
     if (!this.#running) clock.start();
     slice.hart.timer.update();

@@ -1,6 +1,5 @@
 /** What a board is built of, and how that is planned. */
 import type { Memlock } from '../../iommu/abi/control.ts';
-import { formatBdf } from '../../iommu/bus/pci-function.ts';
 import type { KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
 import type { PeerMappings, ProfileName } from '../../iommu/kernel/core/profile.ts';
 import { einval } from '../../platform/errno.ts';
@@ -8,15 +7,16 @@ import type { BackendOptions } from './backends.ts';
 import { type DeviceOptions, type PlannedDevice, planDevices } from './floor-plan.ts';
 import { DEFAULT_UNITS, type IommuOptions, type PlannedUnit, planUnits } from './iommu-units.ts';
 
-export interface BoardOptions extends BackendOptions {
-  readonly devices: readonly DeviceOptions[];
-  /**
-   * The path at which the kernel listens. Without it no kernel is started, and the IOMMU refuses
-   * all DMA.
-   */
-  readonly socketPath?: string;
+/** Where a kernel listens. */
+export interface KernelSocket {
+  readonly socketPath: string;
   /** A socket that listens there already: clients may have connected. */
   readonly listener?: number;
+}
+
+/** Without a `socketPath` no kernel is started, and the IOMMU refuses all DMA. */
+export interface BoardOptions extends BackendOptions, Partial<KernelSocket> {
+  readonly devices: readonly DeviceOptions[];
   readonly profile?: ProfileName;
   /** What becomes of mappings of a BAR when its device goes, in place of the profile's answer. */
   readonly peerMappings?: PeerMappings | undefined;
@@ -43,7 +43,7 @@ export interface BoardOptions extends BackendOptions {
   readonly report?: (line: string) => void;
 }
 
-interface BoardPlan {
+export interface BoardPlan {
   readonly plan: readonly PlannedDevice[];
   readonly units: readonly PlannedUnit[];
 }
@@ -53,12 +53,6 @@ export function planBoard({ devices, units = DEFAULT_UNITS, firstGroup = 0, ...n
   const planned = planUnits(units);
   return { units: planned, plan: planDevices({ devices, units: units.map(({ name }) => name), firstGroup, ...named }) };
 }
-
-/**
- * The PCI addresses of a board's devices, in their order. EINVAL for a board that cannot be built.
- */
-export const plannedAddresses = (options: BoardOptions): string[] =>
-  planBoard(options).plan.map(({ bdf }) => formatBdf(bdf));
 
 /** EINVAL for a group that has a device already. */
 export function kvemuGroups(

@@ -30,10 +30,10 @@ import { defectsOf } from '../kit/function-properties.ts';
 import { parseProperties } from '../kit/properties.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
-import { type BoardOptions, kvemuGroups, planBoard } from './board-options.ts';
+import { type BoardOptions, type BoardPlan, type KernelSocket, kvemuGroups, planBoard } from './board-options.ts';
 import { DeviceThread } from './device-thread.ts';
 import type { PlannedDevice } from './floor-plan.ts';
-import { buildUnit, type PlannedUnit } from './iommu-units.ts';
+import { buildUnit } from './iommu-units.ts';
 import { KernelRequests } from './kernel-requests.ts';
 import { KernelThread } from './kernel-thread.ts';
 import { KexecImage, type LoadedKernel } from './kexec-image.ts';
@@ -50,7 +50,7 @@ export type { BoardDeviceInfo, BoardInfo };
 /** What every kernel of a board is told. */
 type KernelBoot = Omit<
   KernelWorkerData,
-  'listener' | 'life' | 'physical' | 'physicalPort' | 'mediated' | 'board' | 'boardReply'
+  'socketPath' | 'listener' | 'life' | 'physical' | 'physicalPort' | 'mediated' | 'board' | 'boardReply'
 >;
 
 /** Room for a call page of each task channel that can be, and for some pages of each device. */
@@ -76,6 +76,7 @@ export class Board {
   #runs: KernelThread | undefined;
   /** How a kernel is started. */
   #boot: KernelBoot | undefined;
+  #socketPath = '';
   readonly #kexecImage = new KexecImage();
   #life: KernelWorkerData['life'] = { kexecs: 0, downNs: null };
   #requests: KernelRequests | undefined;
@@ -89,45 +90,71 @@ export class Board {
     this.#fail = resolve;
   });
 
-  private constructor({ report }: BoardOptions, plan: readonly PlannedDevice[], units: readonly PlannedUnit[]) {
+  private constructor({ report }: BoardOptions, { plan, units }: BoardPlan, kernel: KernelThread | undefined) {
     this.#report = report ?? ((line) => void process.stderr.write(`${line}\n`));
     this.#units = units.map((unit, index) => buildUnit(unit, plan.filter((device) => device.unit === index).length));
     this.#memory = new MemoryMap(() => {
       for (const { thread } of this.#installed) thread.nudge();
     });
+    this.#kernel = kernel;
   }
 
   /**
-   * Powers a board on. When this resolves, devices run and the kernel listens. EINVAL for a board
-   * that cannot be built; nothing is left of it then.
+   * Powers a board on. When this resolves, devices run, and the kernel listens if there is a
+   * `socketPath`. EINVAL for a board that cannot be built; nothing is left of it then.
    */
   static async start(options: BoardOptions): Promise<Board> {
-    const { plan, units } = planBoard(options);
-    const software = {
-      profile: options.profile ?? '5.12',
-      peerMappings: options.peerMappings,
-      memlock: options.memlock ?? 'as-process',
-      kvemuGroups: kvemuGroups(options, plan),
-      tablesMode: options.tablesMode,
-    };
-    const board = new Board(options, plan, units);
+    const { socketPath } = options;
+    const board = await Board.powerOn(options, { hasKernel: socketPath !== undefined });
     try {
-      const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
-      const doorbell = board.#memory.addDoorbell(board.#interrupts, board.#pages);
-      const reserved = reserve(board.#memory, options.pkernfsBytes);
-      board.#installDevices(plan);
-      const { socketPath, listener } = options;
-      if (socketPath !== undefined) {
-        board.#setBoot({ ...software, socketPath }, { kernelRam, doorbell, reserved });
-        board.#kernel = new KernelThread(); // it is loaded while the devices start
-      }
-      await Promise.all(board.#installed.map(({ thread }) => thread.started()));
-      if (board.#kernel) await board.#begin({ ...nextKernel(undefined), thread: board.#kernel }, listener);
+      if (socketPath === undefined) await board.#devicesStarted();
+      else await board.boot({ ...options, socketPath });
     } catch (error) {
       await board.stop();
       throw error;
     }
     return board;
+  }
+
+  /**
+   * Starts the devices' threads and loads a kernel, and waits for none of them. `boot` does. EINVAL
+   * as for `start`.
+   */
+  static async powerOn(options: BoardOptions, { hasKernel }: { readonly hasKernel: boolean }): Promise<Board> {
+    const plan = planBoard(options);
+    const software = {
+      profile: options.profile ?? '5.12',
+      peerMappings: options.peerMappings,
+      memlock: options.memlock ?? 'as-process',
+      kvemuGroups: kvemuGroups(options, plan.plan),
+      tablesMode: options.tablesMode,
+    } as const;
+    // First: no other start takes as long, and it needs nothing of the board
+    const kernel = hasKernel ? new KernelThread() : undefined;
+    let board: Board | undefined;
+    try {
+      board = new Board(options, plan, kernel);
+      const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
+      const doorbell = board.#memory.addDoorbell(board.#interrupts, board.#pages);
+      const reserved = reserve(board.#memory, options.pkernfsBytes);
+      board.#installDevices(plan.plan);
+      board.#setBoot(software, { kernelRam, doorbell, reserved });
+      return board;
+    } catch (error) {
+      await (board ?? kernel)?.stop();
+      throw error;
+    }
+  }
+
+  /** The kernel begins when all devices answer. Resolves when it listens. */
+  async boot({ socketPath, listener }: KernelSocket): Promise<void> {
+    await this.#devicesStarted();
+    this.#socketPath = socketPath;
+    await this.#begin({ ...nextKernel(undefined), thread: this.#kernel! }, listener);
+  }
+
+  async #devicesStarted(): Promise<void> {
+    await Promise.all(this.#installed.map(({ thread }) => thread.started()));
   }
 
   #installDevices(plan: readonly PlannedDevice[]): void {
@@ -271,9 +298,9 @@ export class Board {
       .then((mediated) => this.#kexec(mediated, physicalPort))
       .catch((error: Error) => this.#fail(error.message));
     const reserved = knowsPkernfs ? boot.reserved : undefined;
-    const [life, mediated] = [this.#life, this.#mediated];
+    const [socketPath, life, mediated] = [this.#socketPath, this.#life, this.#mediated];
     await thread.begin(
-      { ...boot, listener, reserved, life, physical: ranges, physicalPort, mediated, board, boardReply },
+      { ...boot, socketPath, listener, reserved, life, physical: ranges, physicalPort, mediated, board, boardReply },
       [physicalPort, board, ...mediated.map(({ port }) => port)],
     );
     this.#runs = thread;

@@ -1,6 +1,6 @@
 /** The host process: it has a board on its main thread, which stays free to answer. */
 import { Board } from './board.ts';
-import { type BoardOptions, plannedAddresses } from './board-options.ts';
+import type { BoardOptions } from './board-options.ts';
 
 export type { BackendKind } from '../kit/device.ts';
 export type { BoardDeviceInfo, BoardInfo } from './board.ts';
@@ -13,9 +13,17 @@ export {
   type PropertyHelp,
   type RegisterHelp,
 } from './device-help.ts';
-export { type Board, plannedAddresses };
+export type { Board };
 
 /** Starts a board and its kernel. EINVAL in one line for an unknown device type or property. */
 export function startHost(options: BoardOptions & { readonly socketPath: string }): Promise<Board> {
   return Board.start(options);
+}
+
+/**
+ * Starts the threads of a board, a kernel among them, and waits for none: Board.boot does. EINVAL
+ * as for startHost.
+ */
+export function powerOnHost(options: BoardOptions): Promise<Board> {
+  return Board.powerOn(options, { hasKernel: true });
 }

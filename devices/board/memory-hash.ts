@@ -4,7 +4,6 @@
  */
 import { einval } from '../../platform/errno.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
-import { RamHasher } from '../../platform/ram-hash.ts';
 import type { AttachedObject } from './memory-map.ts';
 
 /** The most slices of an object. */
@@ -41,6 +40,7 @@ export async function hashObjects(objects: readonly AttachedObject[], sliceBytes
   const largest = Math.max(0, ...objects.map(({ range }) => range.size));
   if (largest / sliceBytes > MAX_SLICES)
     throw einval(`slices of ${sliceBytes} bytes: more than ${MAX_SLICES} of ${largest}`);
+  const { RamHasher } = await import('../../platform/ram-hash.ts'); // its pool takes 20 ms to load
   const hasher = new RamHasher();
   try {
     const hashed = [];

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { BoardOptions } from '../../devices/board/host.ts';
+import type { Board, BoardOptions } from '../../devices/board/host.ts';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
 import { execve } from '../../platform/libc/this-process.ts';
@@ -145,25 +145,39 @@ async function runOnPrivateHost(
   options: VmmPlan,
   awaiting: AwaitingVmm | undefined,
 ): Promise<number> {
-  const { plannedAddresses, startHost } = await import('../../devices/board/host.ts');
+  const { powerOnHost } = await import('../../devices/board/host.ts');
+  const board = await powerOnHost({ ...machine, memlock: 'unlimited' });
+  try {
+    return await runOnBoard(board, options, awaiting);
+  } finally {
+    await board.stop();
+  }
+}
+
+/**
+ * Boots the board's kernel and runs a VMM that has all its devices. The board is over afterwards.
+ */
+async function runOnBoard(board: Board, options: VmmPlan, awaiting: AwaitingVmm | undefined): Promise<number> {
   const { PrivateFolder } = await import('../launch/private-folder.ts');
-  const bdfs = plannedAddresses(machine);
   const folder = new PrivateFolder();
   try {
     const socketPath = join(folder.path, 'host.sock');
-    // The VMM starts while the host does. It can connect, and waits for the kernel's first answer.
+    // The VMM starts while the board does. It can connect, and waits for the kernel's first answer.
     const listener = listenUnix(socketPath);
+    const bdfs = board.info().devices.map(({ bdf }) => bdf);
     const child = await startVmm({ ...options, host: socketPath, bdfs }, awaiting);
     const ended = follow(child);
-    const board = await startHost({ ...machine, socketPath, listener, memlock: 'unlimited' }).catch(async (error) => {
+    try {
+      await board.boot({ socketPath, listener });
+    } catch (error) {
       child.kill('SIGKILL'); // before it tells that its host is gone
       await child.exited;
       throw error;
-    });
+    }
     try {
       return await ended;
     } finally {
-      await board.stop();
+      await board.stop(); // its socket goes before the folder
     }
   } finally {
     await folder.remove();

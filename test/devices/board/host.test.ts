@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { type Board, startHost } from '../../../devices/board/host.ts';
+import { type Board, powerOnHost, startHost } from '../../../devices/board/host.ts';
 import { encodeFrame, FrameReader } from '../../../platform/frames.ts';
 import { gettid } from '../../../platform/libc/this-process.ts';
 import { listenUnix } from '../../../platform/unix-listener.ts';
@@ -51,6 +51,17 @@ describe('host', () => {
 
     expect(new FrameReader().push(await answer)).toEqual([expect.objectContaining({ ret: 0 })]);
     early.destroy();
+  });
+
+  it('that is powered on and never boots leaves no thread and no fd', async () => {
+    const count = (what: 'task' | 'fd'): number => readdirSync(`/proc/self/${what}`).length;
+    await (await start(join(dir, 'first.sock'))).stop();
+    const before = [count('task'), count('fd')];
+
+    const unbooted = await powerOnHost({ devices: DEVICES, kernelRamBytes: 16 << 20 });
+    await unbooted.stop();
+
+    expect([count('task'), count('fd')]).toEqual(before);
   });
 
   it('leaves no thread and no fd', async () => {

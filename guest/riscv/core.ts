@@ -4,6 +4,7 @@ import { FloatRegisters } from './float/registers.ts';
 import { MODE_M } from './isa.ts';
 import type { Memory } from './memory.ts';
 import { Mmu } from './mmu.ts';
+import { newTrapWords } from './trap-registers.ts';
 
 /** The reservation that LR makes for SC (unpriv-isa §14.2). */
 export interface Reservation {
@@ -21,6 +22,8 @@ export interface RegisterFile {
   readonly fcsr: Int32Array;
   /** The reservation of LR: gpa, −1 for none; the value it saw; bytes. */
   readonly reserved: BigInt64Array;
+  /** TrapRegisters. */
+  readonly trap: BigUint64Array;
 }
 
 /** All zero, in memory of their own. */
@@ -29,6 +32,7 @@ export const newRegisters = (): RegisterFile => ({
   f: new BigInt64Array(32),
   fcsr: new Int32Array(2),
   reserved: new BigInt64Array(3),
+  trap: newTrapWords(),
 });
 
 /**

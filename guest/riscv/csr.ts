@@ -2,55 +2,35 @@ import type { HartOptions, InterruptFile } from './environment.ts';
 import { FloatRegisters } from './float/registers.ts';
 import * as isa from './isa.ts';
 import { Pmp } from './pmp.ts';
+import { TrapRegisters } from './trap-registers.ts';
 
 const u64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 
 /**
  * What a hart keeps beside x, f and pc: its mode and the state behind its CSRs (priv-isa §3.1,
- * §10.1). csr-table.ts says how software sees it. bigints are unsigned 64-bit values.
+ * §10.1). csr-table.ts says how software sees it. bigints are unsigned 64-bit values. `words` are
+ * the memory of the TrapRegisters.
  *
  * NOT MODELLED: hardware performance counters (read zero), triggers, non-standard local interrupts.
  */
-export class ControlStatus {
-  /** U 0, S 1, M 3 */
-  mode: number = isa.MODE_M;
-  /**
-   * The bits of MSTATUS_MASK. priv-isa §3.4 leaves MPP open after a reset; it is M, as it is always
-   * on a hart of M mode only.
-   */
-  mstatus: number = isa.MSTATUS_MPP;
-  medeleg = 0;
+export class ControlStatus extends TrapRegisters {
   mideleg = 0;
   mie = 0;
   /** Bits of mip that software has set: SSIP, STIP, SEIP. */
   softPending = 0;
-  mtvec = 0n;
   mcounteren = 0;
   /**
    * As in QEMU, page-table bits A and D are updated by hardware unless software asks for faults.
    */
   menvcfg = isa.ENVCFG_ADUE;
-  mscratch = 0n;
-  mepc = 0n;
-  mcause = 0n;
-  mtval = 0n;
   miselect = 0;
-  stvec = 0n;
   scounteren = 0;
   senvcfg = 0n;
-  sscratch = 0n;
-  sepc = 0n;
-  scause = 0n;
-  stval = 0n;
   siselect = 0;
   satp = 0n;
   stimecmp = 0n;
-  /**
-   * Counts of instructions since construction: those begun, and those of them that trapped and so
-   * did not retire (priv-isa §3.3.1).
-   */
+  /** Instructions begun since construction; `trapped` are those of them that did not retire. */
   begun = 0;
-  trapped = 0;
   /** What software wrote to mcycle and minstret, less the counts at that moment. */
   cycleOffset = 0n;
   instretOffset = 0n;
@@ -69,7 +49,8 @@ export class ControlStatus {
   readonly #lines: Int32Array;
   readonly #lineIndex: number;
 
-  constructor(options: HartOptions) {
+  constructor(options: HartOptions, words?: BigUint64Array) {
+    super(words);
     this.hartId = BigInt(options.hartId);
     this.file = options.interruptFile;
     this.supervisorFile = options.supervisorFile;

@@ -124,7 +124,8 @@ export class Hart implements Engine {
     registers.x.fill(0n);
     registers.f.fill(0n);
     registers.fcsr.fill(0);
-    const core = new Core(new ControlStatus(this.#options), newMemory(this.#options, this.#journal), registers);
+    const csr = new ControlStatus(this.#options, registers.trap);
+    const core = new Core(csr, newMemory(this.#options, this.#journal), registers);
     core.semihosting = this.#options.semihosting;
     this.#executor.begin(core);
     return core;

@@ -5,8 +5,8 @@
  * AMO is a compare and exchange, because the entry, which comes first, has the new value.
  */
 import { byInstruction } from '../decode.ts';
-import { LOAD, STORE } from '../pmp.ts';
-import { A, E, type Emitter, T, U } from './emitter.ts';
+import { STORE } from '../pmp.ts';
+import { A, E, type Emitter, LOAD_RAM, T, U } from './emitter.ts';
 import type { Decoded } from './fields.ts';
 import { announce, withdraw } from './journal.ts';
 import { place, placeOffset } from './memory.ts';
@@ -20,7 +20,7 @@ const LOW_WORD = 0xffff_ffff;
 const alignOf = (size: Size): number => (size === 4 ? 2 : 3);
 
 /** The address onto the stack, as `place` gives it. */
-function alignedPlace(e: Emitter, { rs1 }: Decoded, size: Size, kind: typeof LOAD | typeof STORE): void {
+function alignedPlace(e: Emitter, { rs1 }: Decoded, size: Size, kind: typeof LOAD_RAM | typeof STORE): void {
   e.get(rs1)
     .byte(op.i32WrapI64)
     .i32(size - 1)
@@ -79,7 +79,7 @@ function toGpa(e: Emitter): void {
 const loadReserved =
   (size: Size): Emit =>
   (e, d) => {
-    alignedPlace(e, d, size, LOAD);
+    alignedPlace(e, d, size, LOAD_RAM);
     e.code.tee(E).atomic(LOADS[size], alignOf(size), placeOffset(e));
     if (size === 4) e.code.byte(op.i64Extend32S);
     e.code.set(T).i32(0).get(E);

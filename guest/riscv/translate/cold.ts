@@ -29,14 +29,17 @@ import {
   jumpEntry,
   LEFT_LOCAL,
   LOOKUP,
+  NOWHERE,
   type Places,
   STEP,
   TARGET,
   WHY,
+  WHY_BITS,
 } from './emitter.ts';
 import { type Decoded, fieldsOf } from './fields.ts';
 import { CONDITION, INTEGER } from './integer.ts';
 import { MEMORY, tlbSlot } from './memory.ts';
+import { TRAPS } from './trap.ts';
 import { type Body, type Code, I32, I64, op, type ValueType } from './wasm.ts';
 import {
   COLD,
@@ -87,7 +90,8 @@ const JUMPS_OF = byInstruction<'jal' | 'jalr'>({ jal: 'jal', jalr: 'jalr' });
 /** Of instructions that the other interpreter executes. */
 const NO_CASE = 0;
 const CASES: readonly Instruction[] = INSTRUCTIONS.filter(
-  ({ id }) => (INTEGER[id] ?? CONDITION[id] ?? MEMORY[id] ?? ATOMIC[id] ?? CSRS[id] ?? JUMPS_OF[id]) !== undefined,
+  ({ id }) =>
+    (INTEGER[id] ?? CONDITION[id] ?? MEMORY[id] ?? ATOMIC[id] ?? CSRS[id] ?? JUMPS_OF[id] ?? TRAPS[id]) !== undefined,
 );
 const CASE_OF: readonly number[] = INSTRUCTIONS.map((instruction) => CASES.indexOf(instruction) + 1);
 
@@ -191,10 +195,7 @@ export function coldBody({ places, journaled, hot }: ColdOptions): Body {
   const context = { id: 0, mode: 0, paged: true, data: 0, float: false, journaled, counted: false };
   const e = new ColdEmitter(context, { ...places, jumps: 0, tlbs: JUMP_BYTES }, []);
   const { code } = e;
-  const leave = (why: number, label: number): void => {
-    code.i32(why).set(WHY);
-    e.branch(op.br, label);
-  };
+  const leave = (why: number, label: number): void => leaveFor(e, why, label);
   e.enter();
   e.word(op.i32Load, JUMPS).set(CONTEXT_AT).get(LEFT_LOCAL).set(SINCE);
   e.word(op.i64Load, PC_BITS).set(TARGET);
@@ -221,6 +222,11 @@ export function coldBody({ places, journaled, hot }: ColdOptions): Body {
   for (const label of [e.stepLabel, ...labels, e.stepLabel]) code.unsigned(e.depthOf(label));
   for (const instruction of CASES) {
     e.close();
+    const traps = TRAPS[instruction.id];
+    if (traps !== undefined) {
+      leaveBefore(e, traps, left);
+      continue;
+    }
     if (emitCase(e, { ...ANY, instruction }, jump)) continue;
     code.get(PLACE);
     e.decoded(op.i32Load8U, LENGTH).byte(op.i32Add).tee(PLACE).get(LAST).byte(op.i32LeU);
@@ -247,15 +253,25 @@ export function coldBody({ places, journaled, hot }: ColdOptions): Body {
   e.close();
   leave(LOOKUP, left);
   e.close(); // step
-  code.get(LEFT_LOCAL).i32(1).byte(op.i32Add).set(LEFT_LOCAL);
-  e.pc().set(TARGET);
-  leave(STEP, left);
+  leaveBefore(e, STEP, left);
   e.close(); // next
   e.close(); // fetch
   e.close(); // left
   countHeat(e);
-  code.get(LEFT_LOCAL).i32(2).byte(op.i32Shl).get(WHY).byte(op.i32Or).get(TARGET).byte(op.end);
+  code.get(LEFT_LOCAL).i32(WHY_BITS).byte(op.i32Shl).get(WHY).byte(op.i32Or).get(TARGET).byte(op.end);
   return { code, locals: e.locals };
+}
+
+function leaveFor(e: ColdEmitter, why: number, label: number): void {
+  e.code.i32(why).set(WHY);
+  e.branch(op.br, label);
+}
+
+/** The present instruction is somebody else's. */
+function leaveBefore(e: ColdEmitter, why: number, label: number): void {
+  e.code.get(LEFT_LOCAL).i32(1).byte(op.i32Add).set(LEFT_LOCAL);
+  e.pc().set(TARGET);
+  leaveFor(e, why, label);
 }
 
 /** PLACE, LAST and BIAS for the pc in TARGET. */
@@ -267,7 +283,7 @@ function fetchPage(e: ColdEmitter, step: () => void): void {
   code.memory(op.i64Load, tlb).get(TARGET).i64(-4096).ops(op.i64And, op.i64Ne);
   e.open(op.if);
   code.get(TARGET).byte(op.f64ConvertI64S).i32(FETCH).i32(2);
-  e.call(FILL).byte(op.i32Eqz);
+  e.call(FILL).i32(NOWHERE).byte(op.i32Eq);
   e.open(op.if);
   step();
   e.close();

@@ -5,9 +5,10 @@
 import type { Core } from '../core.ts';
 import * as isa from '../isa.ts';
 import type { TranslationKeeper } from '../mmu.ts';
-import type { Access } from '../pmp.ts';
+import { type Access, LOAD } from '../pmp.ts';
 import type { Context } from './emitter.ts';
-import { CONTEXTS, TLB_ADDEND, type Workspace } from './workspace.ts';
+import { contextIndex } from './trap.ts';
+import { CONTEXT_OF, CONTEXT_SETS, CONTEXTS, DEVICE, TLB_ADDEND, type Workspace } from './workspace.ts';
 
 const PAGE = 4096;
 /** Their memory holds anything, nothing, or entries. */
@@ -21,6 +22,8 @@ export class Contexts implements TranslationKeeper {
   /** By what is true in them. */
   #byMeaning: (Context | undefined)[] = [];
   #count = 0;
+  /** As it was when the CONTEXT_OF of the workspace was begun: M mode's contexts depend on it. */
+  #locked = false;
   /** By id, which indexes the workspace's. */
   readonly #jumps: Holds[] = [];
   readonly #tlbs: Holds[] = [];
@@ -32,7 +35,18 @@ export class Contexts implements TranslationKeeper {
   }
 
   /** The context that `core` is in now; undefined if there is no number left for it. */
-  of({ csr, paged, dataMode, memory }: Core): Context | undefined {
+  of(core: Core): Context | undefined {
+    const { mode, mstatus, pmp } = core.csr;
+    if (pmp.locked !== this.#locked) this.#forgetSets();
+    this.#locked = pmp.locked;
+    const context = this.#of(core);
+    if (!context || this.#jumps[context.id] === UNKNOWN) return context;
+    const index = contextIndex(mode, mstatus);
+    if (index >= 0) this.#workspace.i32[CONTEXT_OF / 4 + index] = this.#workspace.jumps(context.id);
+    return context;
+  }
+
+  #of({ csr, paged, dataMode, memory }: Core): Context | undefined {
     const { mode, mstatus } = csr;
     const float = (mstatus & isa.MSTATUS_FS) === isa.MSTATUS_FS;
     const data = paged
@@ -54,6 +68,13 @@ export class Contexts implements TranslationKeeper {
   clear(): void {
     this.#byMeaning = [];
     this.#count = 0;
+    this.#forgetSets();
+  }
+
+  /** Traps find no context by themselves. */
+  #forgetSets(): void {
+    const first = CONTEXT_OF / 4;
+    for (let i = 0; i < CONTEXT_SETS; i++) this.#workspace.i32[first + i] = 0;
   }
 
   /** HOT. Whether the jump cache has `pc`. */
@@ -83,6 +104,24 @@ export class Contexts implements TranslationKeeper {
     i32[word + 1] = Math.floor(page / 2 ** 32);
     i32[word + TLB_ADDEND / 4] = addend;
     this.#tlbs[id] = USED;
+  }
+
+  /** The page of devices at the vaddr `page` has the gpa `gpa`. */
+  addDevicePage({ id }: Context, page: number, gpa: number): void {
+    const { i32 } = this.#workspace;
+    const word = this.#workspace.tlbWord(id, LOAD, page);
+    i32[word] = page | DEVICE;
+    i32[word + 1] = Math.floor(page / 2 ** 32);
+    i32[word + TLB_ADDEND / 4] = gpa / PAGE; // ToInt32
+    this.#tlbs[id] = USED;
+  }
+
+  /** HOT. The gpa of the page of devices at the vaddr `page`; −1 if it is not known. */
+  devicePage({ id }: Context, page: number): number {
+    const { i32 } = this.#workspace;
+    const word = this.#workspace.tlbWord(id, LOAD, page);
+    const isKnown = i32[word] === (page | DEVICE) && i32[word + 1] === Math.floor(page / 2 ** 32);
+    return isKnown ? (i32[word + TLB_ADDEND / 4]! >>> 0) * PAGE : -1;
   }
 
   /** Regions have gone, or code may have changed. */

@@ -35,6 +35,17 @@ export const LOOKUP = 0; // the translation at pc is not in the jump cache
 export const BUDGET = 1; // too little is left
 export const STEP = 2; // the instruction at pc is for the interpreter
 export const HOT = 3; // the code at pc is hot, and has no translation
+// The dispatcher executes the instruction at pc, or returns STEP (trap.ts).
+export const ECALL = 4;
+export const MRET = 5;
+export const SRET = 6;
+/** What is left of the budget stands above so many bits. */
+export const WHY_BITS = 3;
+
+/** What an access is, beside LOAD, STORE and FETCH: a load of RAM alone. */
+export const LOAD_RAM = 3;
+/** `fill` knows no place. */
+export const NOWHERE = -1;
 
 /** Imported functions, by their number. */
 export const FILL = 0;

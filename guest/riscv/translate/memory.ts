@@ -1,6 +1,8 @@
 /**
- * Loads and stores of RAM (unpriv-isa §2.6, §4.3; §20.5, §21.3 for those of F and D). Whatever is
- * not plain RAM at hand is for the interpreter: devices, faults, accesses that cross a page.
+ * Loads and stores of RAM (unpriv-isa §2.6, §4.3; §20.5, §21.3 for those of F and D). For a page
+ * that is not at hand `fill` (services.ts) is called. It makes loads from devices, too, and says
+ * where the value lies. Whatever else there is is for the interpreter: stores to devices, faults,
+ * accesses that cross a page.
  *
  * The order of memory accesses is program order, as in the interpreter. V8 keeps the order of wasm
  * accesses of a shared memory, and the processor's own order is stronger than RVWMO's or is made so
@@ -8,14 +10,14 @@
  */
 import { byInstruction } from '../decode.ts';
 import { LOAD, STORE } from '../pmp.ts';
-import { A, E, type Emitter, FILL } from './emitter.ts';
+import { A, E, type Emitter, FILL, type LOAD_RAM, NOWHERE } from './emitter.ts';
 import type { Decoded } from './fields.ts';
 import { announce } from './journal.ts';
-import { type Code, op } from './wasm.ts';
+import { type Code, I32, op } from './wasm.ts';
 import { F, TLB_ADDEND, TLB_BYTES, TLB_ENTRIES } from './workspace.ts';
 
 type Emit = (e: Emitter, d: Decoded) => void;
-type Kind = typeof LOAD | typeof STORE;
+type Kind = typeof LOAD | typeof STORE | typeof LOAD_RAM;
 
 const PAGE = -4096;
 
@@ -46,8 +48,12 @@ export function place(e: Emitter, { rs1, imm }: Pick<Decoded, 'rs1' | 'imm'>, si
       .tee(A)
       .i64(ram.size - size)
       .byte(op.i64GtU);
-    e.stepIf();
-    e.code.get(A).byte(op.i32WrapI64);
+    e.open(op.if, I32);
+    e.code.get(A).i64(ram.base).byte(op.i64Add);
+    fill(e, size, kind);
+    e.code.i32(ram.offset).byte(op.i32Sub);
+    e.else().get(A).byte(op.i32WrapI64);
+    e.close();
     return;
   }
   const tlb = tlbs + (kind === STORE ? TLB_BYTES : 0);
@@ -59,17 +65,24 @@ export function place(e: Emitter, { rs1, imm }: Pick<Decoded, 'rs1' | 'imm'>, si
   e.code.memory(op.i64Load, tlb).get(A);
   if (size > 1) e.code.i64(size - 1).byte(op.i64Add);
   e.code.i64(PAGE).ops(op.i64And, op.i64Ne);
-  e.open(op.if);
-  e.code.get(A).byte(op.f64ConvertI64S).i32(kind).i32(size);
-  e.call(FILL).byte(op.i32Eqz);
-  e.stepIf();
-  e.close();
-  e.code
+  e.open(op.if, I32);
+  e.code.get(A);
+  fill(e, size, kind);
+  e.else()
     .get(A)
     .byte(op.i32WrapI64)
     .get(E)
     .memory(op.i32Load, tlb + TLB_ADDEND)
     .byte(op.i32Add);
+  e.close();
+}
+
+/** Where in the Memory the vaddr on the stack lies, onto the stack, by `fill`. */
+function fill(e: Emitter, size: number, kind: Kind): void {
+  e.code.byte(op.f64ConvertI64S).i32(kind).i32(size);
+  e.call(FILL).tee(E).i32(NOWHERE).byte(op.i32Eq);
+  e.stepIf();
+  e.code.get(E);
 }
 
 /** What is added to `place`. */

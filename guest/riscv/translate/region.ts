@@ -2,7 +2,7 @@
  * Translates a region, the blocks that direct jumps connect, into one function:
  *
  *     (entry: number of a block, left: instructions that may be executed)
- *       → (what is left << 2 | why it returned, pc)
+ *       → (what is left << WHY_BITS | why it returned, pc)
  *
  * Registers are locals. Blocks lie one after the other, in the order of flow.ts. So a jump forwards
  * is a branch out of the wasm blocks in between, and a jump backwards goes round a wasm loop
@@ -29,6 +29,7 @@ import {
   type Places,
   TARGET,
   WHY,
+  WHY_BITS,
 } from './emitter.ts';
 import type { Decoded } from './fields.ts';
 import { FLOAT_ARITHMETIC } from './float.ts';
@@ -36,6 +37,7 @@ import { inOrder } from './flow.ts';
 import { CONDITION, INTEGER } from './integer.ts';
 import { type Loops, loopsOf } from './loops.ts';
 import { MEMORY, MEMORY_FLOAT } from './memory.ts';
+import { TRAPS } from './trap.ts';
 import { type Body, F64, type FunctionType, I32, I64, moduleOf, op } from './wasm.ts';
 import { ENTRY_MASK, JUMP_ENTRY, JUMP_SLOT } from './workspace.ts';
 
@@ -134,7 +136,7 @@ export class Region {
     this.#lookUp();
     e.close(); // leave
     e.spill();
-    code.get(LEFT_LOCAL).i32(2).byte(op.i32Shl).get(WHY).byte(op.i32Or).get(TARGET).byte(op.return);
+    code.get(LEFT_LOCAL).i32(WHY_BITS).byte(op.i32Shl).get(WHY).byte(op.i32Or).get(TARGET).byte(op.return);
     e.close(); // again
     code.ops(op.unreachable, op.end);
   }
@@ -212,8 +214,12 @@ export class Region {
     }
     if (executes && !jumps) this.#goTo(block, block.end);
     else if (!executes) {
-      e.at(last.pc - block.pc, 0, step);
-      e.step();
+      const traps = TRAPS[last.instruction.id];
+      if (traps !== undefined) this.#exit(last.pc, traps);
+      else {
+        e.at(last.pc - block.pc, 0, step);
+        e.step();
+      }
     }
     e.close();
     e.leaveForStep(block.pc);
@@ -288,10 +294,10 @@ export class Region {
     }
   }
 
-  /** Control goes to code of another region. */
-  #exit(pc: number): void {
+  /** Control goes to code of another region, or to the dispatcher, for `why`. */
+  #exit(pc: number, why: number = LOOKUP): void {
     const e = this.#emitter;
-    e.code.i64(pc).set(TARGET).i32(LOOKUP).set(WHY);
+    e.code.i64(pc).set(TARGET).i32(why).set(WHY);
     e.branch(op.br, this.#leave);
   }
 

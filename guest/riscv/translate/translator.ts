@@ -4,13 +4,15 @@
  * instructions of all, and single ones that the others leave to it. Between two instructions the
  * state of the hart is where the interpreter keeps it.
  */
+import { bitsOf } from '../address.ts';
 import type { Core } from '../core.ts';
 import { execute } from '../execute.ts';
 import type { Executor } from '../hart.ts';
+import { CAUSE_LOAD_ACCESS } from '../isa.ts';
 import { isExact } from '../memory.ts';
 import { FETCH } from '../pmp.ts';
 import { executeSystem } from '../system.ts';
-import { jump } from '../trap.ts';
+import { jump, raise } from '../trap.ts';
 import { type Entry, TranslationCache } from './cache.ts';
 import type { ColdOptions } from './cold.ts';
 import { Contexts } from './contexts.ts';
@@ -20,7 +22,7 @@ import { Machinery } from './machinery.ts';
 import { type Made, Queue, type Wanted } from './queue.ts';
 import { Region, translates } from './region.ts';
 import { LOOKUP_COST, Services } from './services.ts';
-import { COLD, ENTRY_MASK, JUMPS, LEAST_SHIFT, LEFT, PC, PC_BITS, type Room, Workspace } from './workspace.ts';
+import { COLD, ENTRY_MASK, LEAST_SHIFT, LEFT, PC, PC_BITS, PENDING, type Room, Workspace } from './workspace.ts';
 
 /**
  * The interpreter executes so many instructions before there is code for the others, unless it has
@@ -128,11 +130,10 @@ export class Translator implements Executor {
     const machinery = this.#ready(core);
     if (!machinery) return this.#interpret(core, budget);
     if (this.#queue.isDue) this.#queue.step();
-    const context = this.#contextOf(core);
+    let context = this.#contextOf(core);
     this.#services.begin(core, context);
     const { i32 } = this.#workspace;
-    const jumps = this.#workspace.jumps(context.id);
-    i32[JUMPS / 4] = jumps;
+    i32[PENDING / 4] = core.csr.mip() & core.csr.mie;
     let left = budget;
     for (;;) {
       const { pc: at } = core;
@@ -149,7 +150,7 @@ export class Translator implements Executor {
       const slot = isShort ? COLD : this.#workspace.jumpSlot(context.id, at);
       i32[PC_BITS / 4] = at;
       i32[PC_BITS / 4 + 1] = Math.floor(at / 2 ** 32);
-      const why = machinery.dispatch(entry & ENTRY_MASK, left, slot, jumps);
+      const why = machinery.dispatch(entry & ENTRY_MASK, left, slot, this.#workspace.jumps(context.id));
       const rest = i32[LEFT / 4]!;
       core.csr.begun += left - rest;
       left = rest;
@@ -159,6 +160,7 @@ export class Translator implements Executor {
         return budget - left;
       }
       core.pc = pc;
+      context = this.#services.follow();
       if (why === LOOKUP) continue;
       if (why === IS_HOT) {
         this.#want(core, this.#codeOffset(core, pc), context);
@@ -168,7 +170,7 @@ export class Translator implements Executor {
       // Cold code looks at the next page before it looks at the budget.
       if (why === BUDGET || left === 0) return budget - left;
       this.interpreted++;
-      return budget - left + (this.#executesSystem(core) ? 1 : execute(core, 1));
+      return budget - left + (this.#raisesRefused(core) || this.#executesSystem(core) ? 1 : execute(core, 1));
     }
   }
 
@@ -184,6 +186,15 @@ export class Translator implements Executor {
     this.#hasCold = false;
     this.#dropAll();
     this.#contexts.clear();
+  }
+
+  /** The trap of the load at core.pc, if a device has refused it. */
+  #raisesRefused(core: Core): boolean {
+    const vaddr = this.#services.takeRefused();
+    if (Number.isNaN(vaddr)) return false;
+    raise(core, CAUSE_LOAD_ACCESS, bitsOf(vaddr), bitsOf(core.pc));
+    core.csr.begun++;
+    return true;
   }
 
   /** HOT. The instruction at core.pc, if it is one of SYSTEM in one piece of RAM. */

@@ -7,6 +7,7 @@
  */
 import type { RegisterFile } from '../core.ts';
 import { type Access, FETCH, LOAD, STORE } from '../pmp.ts';
+import { TRAP_REGISTERS_BYTES } from '../trap-registers.ts';
 import { Code, type FunctionType, I32, moduleOf, op } from './wasm.ts';
 
 /** Bytes from the workspace's start. */
@@ -26,6 +27,18 @@ export const RESERVED_SIZE = 560;
 export const SINK = 568;
 /** Address of the jump cache of the present context (int32). */
 export const JUMPS = 576;
+/** The interrupts that were pending and enabled when they were looked at last (int32). */
+export const PENDING = 580;
+/** What a device's register was: `size` bytes. */
+export const LOADED = 584;
+/** TrapRegisters. */
+export const TRAP = 592;
+/**
+ * By mode | SUM and MXR << 2 | FS is Dirty << 4, without MPRV: the address of the context's jump
+ * cache; 0 if it is not known (int32 each).
+ */
+export const CONTEXT_OF = 1024;
+export const CONTEXT_SETS = 32;
 
 const PAGE = 4096;
 const ALL_BITS = 0xff;
@@ -45,8 +58,10 @@ export const ENTRY_MASK = 0xff;
 export const LEAST_SHIFT = 8;
 /**
  * A TLB: direct-mapped by bits of the page number, 16 bytes each: vaddr of the page (int64), what a
- * vaddr plus this gives: its place in the Memory (int32, modulo 2^32).
+ * vaddr plus this gives: its place in the Memory (int32, modulo 2^32). A page of devices has its
+ * vaddr | DEVICE, which no access matches, and the number of its gpa's page (uint32).
  */
+export const DEVICE = 1;
 export const TLB_ENTRIES = 1024;
 export const TLB_ADDEND = 8;
 export const JUMP_BYTES = 16 * JUMP_ENTRIES;
@@ -101,6 +116,7 @@ export class Workspace {
       f: new BigInt64Array(buffer, at + F, 32),
       fcsr: new Int32Array(buffer, at + FFLAGS, 2),
       reserved: new BigInt64Array(buffer, at + RESERVED, 3),
+      trap: new BigUint64Array(buffer, at + TRAP, TRAP_REGISTERS_BYTES / 8),
     };
   }
 
@@ -186,7 +202,7 @@ export class Workspace {
   forgetPage(context: number, page: number): void {
     for (const kind of [LOAD, STORE, FETCH] as const) {
       const word = this.tlbWord(context, kind, page);
-      if (this.i32[word] !== (page | 0) || this.i32[word + 1] !== Math.floor(page / 2 ** 32)) continue;
+      if ((this.i32[word]! & ~DEVICE) !== (page | 0) || this.i32[word + 1] !== Math.floor(page / 2 ** 32)) continue;
       this.i32[word] = -1;
       this.i32[word + 1] = -1;
     }

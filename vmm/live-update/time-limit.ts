@@ -13,37 +13,62 @@ export interface TimeLimit {
   readonly allMs: number;
 }
 
-/** Calls `late` when process `pid` has had its time. Returns how to stop. */
-export function limitTime(pid: number, { ownMs, allMs }: TimeLimit, late: () => void): () => void {
-  const begin = monotonicNs();
+/** Calls `late` when process `pid` has had its time from now on. Returns how to stop. */
+export function limitTime(pid: number, limit: TimeLimit, late: () => void): () => void {
+  const time = new TimeLeft(pid, limit);
   let timer: NodeJS.Timeout;
   const look = (): void => {
-    const passedMs = (monotonicNs() - begin) / 1e6;
-    const leftMs = Math.min(ownMs - ownTime(pid, passedMs), allMs - passedMs);
-    if (leftMs <= 0) late();
-    else timer = setTimeout(look, Math.ceil(leftMs));
+    const { ms } = time;
+    if (ms <= 0) late();
+    else timer = setTimeout(look, Math.ceil(ms));
   };
-  timer = setTimeout(look, Math.min(ownMs, allMs));
+  timer = setTimeout(look, Math.min(limit.ownMs, limit.allMs));
   return () => clearTimeout(timer);
 }
 
-/**
- * How much of the time that has passed was the process' own. While a thread runs or waits for a
- * CPU, only the time on CPUs counts, because Linux adds a wait up when it is over. Else it is all
- * but what the threads have waited: one that sleeps may sleep because another one has no CPU.
- */
-function ownTime(pid: number, passedMs: number): number {
-  const threads = threadsOf(pid);
-  const sum = (of: (thread: ThreadTime) => number): number => threads.reduce((total, one) => total + of(one), 0);
-  if (threads.some(({ runnable }) => runnable)) return sum(({ onCpuMs }) => onCpuMs);
-  return passedMs - sum(({ queuedMs }) => queuedMs);
+/** What is left of a process' time, which begins now. */
+export class TimeLeft {
+  readonly #pid: number;
+  readonly #limit: TimeLimit;
+  readonly #beginNs = monotonicNs();
+  /** What its threads have had before. */
+  readonly #before: ReadonlyMap<string, ThreadTime>;
+
+  constructor(pid: number, limit: TimeLimit) {
+    this.#pid = pid;
+    this.#limit = limit;
+    this.#before = new Map(threadsOf(pid).map((thread) => [thread.tid, thread]));
+  }
+
+  /** At least so many ms; 0 or less: it has had its time. */
+  get ms(): number {
+    const passedMs = (monotonicNs() - this.#beginNs) / 1e6;
+    const { ownMs, allMs } = this.#limit;
+    return Math.min(ownMs - this.#ownMs(passedMs), allMs - passedMs);
+  }
+
+  /**
+   * How much of the time that has passed was the process' own. While a thread runs or waits for a
+   * CPU, only the time on CPUs counts, because Linux adds a wait up when it is over. Else it is all
+   * but what the threads have waited: one that sleeps may sleep because another one has no CPU.
+   */
+  #ownMs(passedMs: number): number {
+    const threads = threadsOf(this.#pid);
+    const sum = (of: (thread: ThreadTime) => number): number =>
+      threads.reduce((total, one) => total + of(one) - of(this.#before.get(one.tid) ?? NONE), 0);
+    if (threads.some(({ runnable }) => runnable)) return sum(({ onCpuMs }) => onCpuMs);
+    return passedMs - sum(({ queuedMs }) => queuedMs);
+  }
 }
 
 interface ThreadTime {
+  readonly tid: string;
   readonly runnable: boolean;
   readonly onCpuMs: number;
   readonly queuedMs: number;
 }
+
+const NONE = { tid: '', runnable: false, onCpuMs: 0, queuedMs: 0 };
 
 /**
  * Each thread's state (proc_pid_stat(5)) and the first two numbers of its schedstat
@@ -56,7 +81,7 @@ function threadsOf(pid: number): ThreadTime[] {
       const stat = readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1');
       const [onCpuNs, queuedNs] = readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'latin1').split(' ').map(Number);
       const runnable = stat.startsWith('R', stat.lastIndexOf(')') + 2);
-      return { runnable, onCpuMs: onCpuNs! / 1e6, queuedMs: queuedNs! / 1e6 };
+      return { tid, runnable, onCpuMs: onCpuNs! / 1e6, queuedMs: queuedNs! / 1e6 };
     });
   } catch {
     return [];

@@ -30,7 +30,7 @@ import type { Channels } from './migration/channels.ts';
 import { NewImage } from './new-image.ts';
 import { type Preparation, timesOf } from './preparation.ts';
 import { StateRehearsal } from './rehearsal.ts';
-import { RUN_WITHIN_MS, SETTLE_WITHIN_MS } from './standby/bounds.ts';
+import { RUN_WITHIN_MS, SETTLE_WITHIN_MS, settleLimit } from './standby/bounds.ts';
 import type { FromStandby } from './standby/protocol.ts';
 import { rehearseWords } from './standby/rehearsed-words.ts';
 import { rollBack } from './standby/roll-back.ts';
@@ -38,6 +38,7 @@ import { StandbyProcess } from './standby/standby-process.ts';
 import { watchedVitals } from './standby/watched-vitals.ts';
 import { newStateFile } from './state-file.ts';
 import { fdsOf, saveSteady } from './survivors.ts';
+import { TimeLeft } from './time-limit.ts';
 import { type Manner, type Rest, StateAhead } from './transferred-state.ts';
 
 export interface TransferPlan extends CheckedPlan {
@@ -202,13 +203,16 @@ class Transfer {
     await this.#expect('committed', probationMs + SETTLE_WITHIN_MS, 'did not commit');
   }
 
-  /** EIO says what the successor did instead. */
+  /** EIO says what the successor did instead. When the guest runs there, its own time counts. */
   async #expect<K extends 'warm' | 'running' | 'committed'>(
     kind: K,
     ms: number,
     failing: string,
   ): Promise<Extract<FromStandby, { readonly kind: K }>> {
-    const word = await this.#to.successor.next(ms);
+    const { successor } = this.#to;
+    const time = kind === 'committed' ? new TimeLeft(successor.pid, settleLimit(ms)) : undefined;
+    let word = await successor.next(ms);
+    while (word === 'late' && time && time.ms > 0) word = await successor.next(time.ms);
     if (word === 'closed') throw eio('the new process died');
     if (word === 'late') throw eio(`the new process ${failing} within ${ms / 1000} s`);
     if (word.kind === 'failed') throw eio(word.reason);

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { cpus, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -7,6 +10,9 @@ import { buildIn, nodeThat, PROGRAMS, patch } from '../successors.ts';
 /**
  * A successor that passes the preflight and fails afterwards: the guest goes back to the old image.
  */
+
+/** Beside two busy processes on each CPU, it gets 5 % of one. */
+const NICE = 10;
 
 const demo = DemoVmm.forEachTest();
 
@@ -50,6 +56,17 @@ it('the guest goes back with a section that the new image did not know, and that
 });
 
 describe('a new image that has run the guest', () => {
+  it('has time of its own to commit, whoever has the CPUs', async ({ onTestFinished }) => {
+    const ended = demo.updateEnds();
+    await demo.resumed({ probation: 0 });
+    for (const thread of readdirSync(`/proc/${demo.vmm.pid}/task`)) setPriority(Number(thread), NICE);
+    for (const _ of [...cpus(), ...cpus()]) {
+      const other = spawn('sh', ['-c', 'while :; do :; done']);
+      onTestFinished(() => void other.kill('SIGKILL'));
+    }
+    expect((await ended).data).toMatchObject({ status: 'completed', generation: 1 });
+  });
+
   it('is killed before it commits: the guest goes on from the last state that it published', async () => {
     const before = await demo.vmm.stats();
     const failed = demo.updateEnds();

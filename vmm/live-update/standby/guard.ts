@@ -16,6 +16,8 @@ import { settle } from '../go-on.ts';
 import { roundedMs } from '../phases.ts';
 import type { Resumed } from '../resume.ts';
 import type { StateFile } from '../state-file.ts';
+import { TimeLeft } from '../time-limit.ts';
+import { settleLimit } from './bounds.ts';
 import { endProcess } from './end-process.ts';
 import type { Guardian } from './guardian.ts';
 import type { ToStandby } from './protocol.ts';
@@ -79,7 +81,8 @@ class Watch {
   #behind: { readonly pidfd?: number | undefined; readonly vitals?: number | undefined } = {};
   #stage: Stage = 'before';
   #withinMs = Number.POSITIVE_INFINITY;
-  #deadline = Number.POSITIVE_INFINITY;
+  /** What is left of it, in ms. */
+  #left = (): number => Number.POSITIVE_INFINITY;
 
   constructor(standby: Standby) {
     this.#standby = standby;
@@ -88,11 +91,12 @@ class Watch {
 
   async cause(): Promise<Cause | undefined> {
     for (;;) {
-      const left = this.#deadline - performance.now();
+      const left = this.#left();
       const message = await this.#standby.link.next(Number.isFinite(left) ? Math.max(0, left) : undefined);
       const [stage, seenNs] = [this.#stage, monotonicNs()];
       if (message === 'closed') return this.#ended(seenNs);
       if (message === 'late') {
+        if (this.#left() > 0) continue;
         if (!hostStood(this.#standby.image.host)) return { reason: this.#hang(), stage, seenNs };
         this.#within(this.#withinMs);
       } else if (message.kind === 'over') return undefined;
@@ -124,9 +128,12 @@ class Watch {
     }
   }
 
+  /** While the guest stands, all time counts; while it runs, the new image's own. */
   #within(ms: number): void {
     this.#withinMs = ms;
-    this.#deadline = performance.now() + ms;
+    const deadline = performance.now() + ms;
+    const time = this.#stage === 'running' ? new TimeLeft(this.#standby.vmm, settleLimit(ms)) : undefined;
+    this.#left = () => time?.ms ?? deadline - performance.now();
   }
 
   /** The sender has died. */

@@ -1,8 +1,8 @@
 /**
- * A stock Linux with a network card, a console and a folder of the board, passed through: it pings
- * another guest, echoes what comes by the console, and reads files, while its VMM is replaced every
- * second. No ping is lost, no byte of the console, and no file is wrong. LIVEVMM_DEBIAN=FOLDER
- * keeps its packages there.
+ * A stock Linux with a network card, a console, a folder and a random generator of the board,
+ * passed through: it pings another guest, echoes what comes by the console, and reads files and
+ * random bytes, while its VMM is replaced every second. No ping is lost, no byte of the console,
+ * and no file is wrong. LIVEVMM_DEBIAN=FOLDER keeps its packages there.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -24,6 +24,7 @@ const FILES = 40;
 /** The most bytes on their way to the guest and back. */
 const WINDOW = 4096;
 const PIECE = 512;
+const RANDOM_BYTES = 1000;
 
 const INIT = `${INIT_BEGINS}
 for module in $(cat /lib/order); do insmod /lib/$module; done
@@ -31,6 +32,7 @@ ip addr add 10.0.2.1/24 dev eth0 && ip link set eth0 up
 exec 3<>/dev/hvc0
 stty raw -echo <&3
 cat <&3 >&3 &
+echo "random $(head -c ${RANDOM_BYTES} /dev/hwrng | wc -c)"
 mkdir /share && mount -t 9p -o trans=virtio,version=9p2000.L,ro share /share && cd /share
 echo ready
 exec 4<&0
@@ -106,7 +108,12 @@ describe.runIf(isWantedNow('board'))('Debian with devices of the board', () => {
     });
     writeFileSync(at('tree/sums'), sums.join(''));
     host = await HostProcess.start(
-      ['virtio-net,netdev=n,mac=52:54:00:00:00:01', 'virtio-console,chardev=c', 'virtio-9p,fsdev=f,mount_tag=share'],
+      [
+        'virtio-net,netdev=n,mac=52:54:00:00:00:01',
+        'virtio-console,chardev=c',
+        'virtio-9p,fsdev=f,mount_tag=share',
+        'virtio-rng',
+      ],
       [
         ...['--netdev', `dgram,id=n,local.path=${at('1')},remote.path=${at('2')}`],
         ...['--fsdev', `local,id=f,path=${at('tree')},security_model=none,readonly=on`],
@@ -157,6 +164,7 @@ describe.runIf(isWantedNow('board'))('Debian with devices of the board', () => {
     const rounds = vmm.output.match(/^\d+ packets transmitted.*/gm);
     expect(new Set(rounds)).toEqual(new Set(['10 packets transmitted, 10 packets received, 0% packet loss']));
     expect(new Set(vmm.output.match(/^files .*/gm))).toEqual(new Set([`files ${FILES} of ${FILES}`]));
+    expect(vmm.output).toMatch(new RegExp(`^random ${RANDOM_BYTES}$`, 'm'));
     expect([echo.wrongAt, bytes > 10 * WINDOW]).toEqual([undefined, true]);
     expect(vmm.output).toMatch(/PCI-MSIX-\S+ +1 Edge +virtio\d-input/m);
     expect(await updates).toBeGreaterThanOrEqual(UPDATES);

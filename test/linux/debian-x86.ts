@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
-import { dependencyOf, ownApt, unpack } from '../../tools/debian/own-apt.ts';
+import { kernelPackages, ownApt, unpack } from '../../tools/debian/own-apt.ts';
 
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
 const LOADER = 'ld-linux-x86-64.so.2';
@@ -31,7 +31,7 @@ export function fetchDebianX86(folder: string): DebianX86 | string {
 
 function fetch(folder: string): DebianX86 {
   const run = ownApt(folder, 'amd64');
-  run('apt-get', 'download', '-qq', dependencyOf('linux-image-cloud-amd64', run));
+  run('apt-get', 'download', '-qq', ...kernelPackages('linux-image-cloud-amd64', run));
   run('apt-get', 'install', '-qq', '-y', '--download-only', 'busybox-static', 'pciutils');
   const root = unpack(folder, run);
   const lib = join(root, LIBRARIES);

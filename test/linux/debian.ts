@@ -1,26 +1,36 @@
 /** Debian's Linux for tests: only who asks for it lets them fetch packages. */
 import { type DebianLinux, debianLinux } from '../../tools/debian/linux.ts';
+import type { Release } from '../../tools/debian/own-apt.ts';
+import { isOffered } from '../offered.ts';
 
-const { LIVEVMM_DEBIAN: kept, LIVEVMM_TEST_LINUX: all, LIVEVMM_LINUX_TURN: turn } = process.env;
+const { LIVEVMM_DEBIAN: kept, LIVEVMM_TEST_LINUX: all, LIVEVMM_LINUX_TURN: turn = '0' } = process.env;
 
 /** Whether tests shall boot Linux: LIVEVMM_DEBIAN names a folder for the packages. */
-export const isWanted = (kept ?? all) !== undefined;
-/** Whether they shall take minutes for it. */
-export const isWantedWhole = all !== undefined;
+const isWanted = isOffered((kept ?? all) !== undefined, "Debian's Linux: LIVEVMM_DEBIAN=FOLDER keeps its packages");
 
-const IN_TURN = ['board', 'replay'] as const;
+/** Whether tests shall take minutes for it. */
+export const isWhole = all !== undefined;
 
 /**
- * As isWanted, for one of the tests that take a minute each. LIVEVMM_LINUX_TURN, a number, lets one
- * of them run: CI runs another one with each commit.
+ * One of these, by the number LIVEVMM_LINUX_TURN (.ci/run: another one with each commit); all of
+ * them with LIVEVMM_TEST_LINUX=1; none where no Linux is wanted.
  */
-export const isWantedNow = (test: (typeof IN_TURN)[number]): boolean =>
-  isWanted && (isWantedWhole || turn === undefined || IN_TURN[Number(turn) % IN_TURN.length] === test);
+export const inTurn = <T>(ways: readonly T[]): readonly T[] =>
+  ways.filter((_, at) => isWanted && (isWhole || Number(turn) % ways.length === at));
+
+/** Each takes a minute. */
+const TESTS = ['board', 'replay', 'typing', 'demo'] as const;
+
+/** Whether it is one of those that run now. */
+export const isWantedNow = (test: (typeof TESTS)[number]): boolean => inTurn(TESTS).includes(test);
+
+/** Where the packages are: `folder` if they are not kept. */
+export const debianFolder = (folder: string): string => kept ?? folder;
 
 /** `folder`: for packages that are not kept. None to be had: undefined, and a line on stderr. */
-export function linuxFor(folder: string): DebianLinux | undefined {
+export function linuxFor(folder: string, release: Release = 'trixie'): DebianLinux | undefined {
   try {
-    return debianLinux(kept ?? folder);
+    return debianLinux(debianFolder(folder), release);
   } catch (error) {
     process.stderr.write(`no Linux to boot: ${(error as Error).message}\n`);
     return undefined;

@@ -1,11 +1,11 @@
-/** `fetch.ts FOLDER`: puts Debian's Linux for RISC-V there, and tells which one it is. */
-import { basename } from 'node:path';
+/** `fetch.ts FOLDER`: puts Debian's Linuxes for RISC-V there, and tells which ones they are. */
+import { debianLinux, RELEASES } from '../../tools/debian/linux.ts';
 
-import { debianLinux } from '../../tools/debian/linux.ts';
-
-try {
-  process.stdout.write(`${basename(debianLinux(process.argv[2]!).kernel)}\n`);
-} catch (error) {
-  process.stderr.write(`${(error as Error).message}\n`);
-  process.exitCode = 1;
+for (const release of RELEASES) {
+  try {
+    process.stdout.write(`${release}: ${debianLinux(process.argv[2]!, release).version}\n`);
+  } catch (error) {
+    process.stderr.write(`${release}: ${(error as Error).message}\n`);
+    process.exitCode = 1;
+  }
 }

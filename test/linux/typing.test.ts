@@ -1,6 +1,6 @@
 /**
  * Somebody types into a shell of Linux while its VMM is replaced; script(1) makes the terminal.
- * LIVEVMM_TEST_LINUX=1 runs it.
+ * LIVEVMM_DEBIAN=FOLDER keeps Linux's packages there.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -12,11 +12,12 @@ import { expect, it } from 'vitest';
 
 import { INIT_BEGINS, initramfs, QUIET_CONSOLE } from '../../tools/debian/initramfs.ts';
 import { programArgv } from '../../tools/launch/programs.ts';
+import { isOffered } from '../offered.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
-import { isWantedWhole, linuxFor } from './debian.ts';
+import { isWantedNow, linuxFor } from './debian.ts';
 
 const LIMIT_MS = 900_000;
-const UPDATES = 4;
+const UPDATES = 3;
 const TYPE_EVERY_MS = 5;
 /** A terminal's line is shorter. */
 const LINE = 64;
@@ -31,9 +32,9 @@ setsid cttyhack sh -i
 poweroff -f
 `;
 
-const hasScript = spawnSync('script', ['--version']).status === 0;
+const hasScript = isOffered(spawnSync('script', ['--version']).status === 0, "script(1): Debian's package bsdutils");
 
-it.runIf(isWantedWhole && hasScript)(
+it.runIf(isWantedNow('typing') && hasScript)(
   'loses no key of one who types over updates',
   { timeout: LIMIT_MS },
   async ({ skip, onTestFinished }) => {

@@ -3,7 +3,6 @@ import { type SpawnSyncOptions, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const SUITE = 'trixie';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const LIMIT_MS = 300_000;
 
@@ -13,9 +12,12 @@ const LIMIT_MS = 300_000;
  */
 export type Run = (command: string, ...args: readonly string[]) => string;
 
+/** Releases of Debian whose packages are used. */
+export type Release = 'trixie' | 'forky';
+
 /** An apt for `architecture` with no list and no state of this system's. It has been updated. */
-export function ownApt(folder: string, architecture: 'amd64' | 'riscv64'): Run {
-  const env = { ...process.env, APT_CONFIG: aptConfig(folder, architecture) };
+export function ownApt(folder: string, architecture: 'amd64' | 'riscv64', release: Release = 'trixie'): Run {
+  const env = { ...process.env, APT_CONFIG: aptConfig(folder, architecture, release) };
   const run: Run = (command, ...args) => output(command, args, { cwd: folder, env });
   run('apt-get', 'update', '-qq');
   return run;
@@ -30,11 +32,18 @@ function output(command: string, args: readonly string[], options: SpawnSyncOpti
   throw new Error(`${command} ${args[0]}: ${error?.message ?? stderr.trimEnd().split('\n')[0]}`);
 }
 
-/** The package that the package `name` depends on first: the kernel of linux-image-riscv64. */
-export function dependencyOf(name: string, run: Run): string {
-  const first = /Depends: (\S+)/.exec(run('apt-cache', 'depends', name))?.[1];
-  if (!first) throw new Error(`${name} depends on nothing`);
-  return first;
+/** A package with files of a kernel; what only names another package has no version in its name. */
+const OF_A_KERNEL = /^linux-(?:image|binary|modules)-\d/;
+
+/**
+ * The packages with the kernel that the package `name` leads to, and its modules. Up to trixie it
+ * is one package; since then it depends on others.
+ */
+export function kernelPackages(name: string, run: Run): string[] {
+  const found = [...run('apt-cache', 'depends', name).matchAll(/^ *Depends: (\S+)/gm)].map(([, other]) => other!);
+  const packages = found.filter((other) => OF_A_KERNEL.test(other));
+  if (packages.length === 0 && !OF_A_KERNEL.test(name)) throw new Error(`${name} leads to no kernel`);
+  return packages.flatMap((other) => [other, ...kernelPackages(other, run)]);
 }
 
 /** Unpacks all packages that have been fetched; returns where they are. */
@@ -56,10 +65,10 @@ function archiveUri(): string {
   return archive;
 }
 
-function aptConfig(folder: string, architecture: string): string {
+function aptConfig(folder: string, architecture: string, release: Release): string {
   for (const name of ['lists/partial', 'archives/partial']) mkdirSync(join(folder, name), { recursive: true });
   closeSync(openSync(join(folder, 'status'), 'w'));
-  const sources = `deb [arch=${architecture} signed-by=${KEYRING}] ${archiveUri()} ${SUITE} main\n`;
+  const sources = `deb [arch=${architecture} signed-by=${KEYRING}] ${archiveUri()} ${release} main\n`;
   writeFileSync(join(folder, 'sources.list'), sources);
   const config = join(folder, 'apt.conf');
   writeFileSync(

@@ -9,7 +9,8 @@
  * - `NAME.code.cjs` is the program, the body of the function that node makes of a CommonJS module.
  * - `NAME.cache` is the program again, and behind it what V8 made of it. V8 itself looks only at
  *   the program's length, and would run what it once compiled in place of a program that has been
- *   changed. `NAME--no-rehash-snapshot.cache` is the one under that option.
+ *   changed. That of a snapshot's program is `NAME--no-rehash-snapshot.cache`, made under that
+ *   option.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Script } from 'node:vm';

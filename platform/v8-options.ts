@@ -7,3 +7,5 @@
  * option refuses it.
  */
 export const KEEP_HASHES = '--no-rehash-snapshot';
+/** The contrary, which is V8's own choice. */
+export const HASH_ANEW = '--rehash-snapshot';

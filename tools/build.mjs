@@ -125,9 +125,9 @@ const PLAIN = [
 const isEsm = (name) => name === 'client' || name.endsWith('.task');
 const isCached = (name) => !isEsm(name) && !PLAIN.includes(name);
 
-/** The file that starts a cached bundle. A worker is told V8's options (platform/thread.ts). */
+/** The file that starts a cached bundle. Workers run under no options (platform/thread.ts). */
 function starter(name) {
-  const options = isWorker(name) ? 'process.argv.slice(2)' : 'process.execArgv';
+  const options = isWorker(name) ? '[]' : 'process.execArgv';
   return `${SHEBANG}\nrequire('./code-cache.cjs').runBundle(require, module, ${options});\n`;
 }
 
@@ -149,11 +149,6 @@ const define = { LIVEVMM_VERSION: JSON.stringify(version) };
 const entries = Object.entries(entryPoints());
 const cached = entries.map(([name]) => name).filter(isCached);
 const isWorker = (name) => name.endsWith('-worker');
-/** V8's options of a process: none, and what a VMM's successor has (platform/v8-options.ts). */
-const caches = [
-  { names: cached, options: [] },
-  { names: cached.filter((name) => name.startsWith('vmm-') && isWorker(name)), options: ['--no-rehash-snapshot'] },
-];
 const asEsm = build({
   ...shared,
   entryPoints: Object.fromEntries(entries.filter(([name]) => isEsm(name))),
@@ -191,7 +186,7 @@ const nativeClient = readFileSync(join(root, 'tools/conform/native/client.c'));
 outputFiles.push({ path: join(dist, 'conform-native-client.c'), contents: nativeClient });
 const records = ['vmm-snapshot', 'vmm-start'].map((name) => `${name}--no-rehash-snapshot.cache`);
 const built = new Set([...outputFiles.map((file) => basename(file.path)), ...records]);
-for (const { names, options } of caches) for (const name of names) built.add(`${name}${options.join('')}.cache`);
+for (const name of cached) built.add(`${name}.cache`);
 for (const name of readdirSync(dist)) {
   if (/\.([cm]js|cache)$/.test(name) && !built.has(name)) rmSync(join(dist, name));
 }
@@ -203,13 +198,9 @@ for (const { path, contents } of outputFiles) {
   renameSync(fresh, path);
 }
 
-for (const { names, options } of caches) {
-  const files = names.map((name) => join(dist, `${name}.cjs`));
-  const words = [...options, join(dist, 'write-code-cache.cjs'), ...options, '--', ...files];
-  const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
-  // 9: this node does not know the option, and compiles these bundles itself
-  if (status !== 0 && status !== 9) throw new Error(`code caches: ${stderr}`);
-}
+const starters = cached.map((name) => join(dist, `${name}.cjs`));
+const writer = spawnSync(process.execPath, [join(dist, 'write-code-cache.cjs'), ...starters], { encoding: 'utf8' });
+if (writer.status !== 0) throw new Error(`code caches: ${writer.stderr}`);
 
 // A build without the record is whole, and its updates are slower.
 const recorder = ['--no-rehash-snapshot', join(dist, 'record-calls.cjs')];

@@ -1,7 +1,4 @@
-/**
- * `write-code-cache [OPTION]… -- STARTER…`: writes what V8 makes of these bundles under these
- * options (platform/code-cache.ts). The build runs it under the same options.
- */
+/** `write-code-cache STARTER…`: writes what V8 makes of these bundles (platform/code-cache.ts). */
 import { setFlagsFromString } from 'node:v8';
 
 import { Bundle } from '../platform/code-cache.ts';
@@ -17,9 +14,7 @@ function compiled(bundle: Bundle): Buffer {
   return script.createCachedData();
 }
 
-const words = process.argv.slice(2);
-const end = words.indexOf('--');
-for (const starter of words.slice(end + 1)) {
-  const bundle = new Bundle(starter, words.slice(0, end));
+for (const starter of process.argv.slice(2)) {
+  const bundle = new Bundle(starter, []);
   if (!bundle.isKept) bundle.keep(compiled(bundle));
 }

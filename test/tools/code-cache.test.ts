@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 
-import { KEEP_HASHES } from '../../platform/v8-options.ts';
+import { HASH_ANEW, KEEP_HASHES } from '../../platform/v8-options.ts';
 import { programPath } from '../../tools/launch/programs.ts';
 
 /** The build keeps what V8 makes of programs and threads, and this node takes it. */
@@ -25,10 +25,21 @@ function accepted(name: string, options: readonly string[], code = `${name}.code
 it.each([
   ['vmm', []],
   ['vmm-crew-vcpu-worker', []],
-  ['vmm-crew-vcpu-worker', [KEEP_HASHES]], // in a VMM's successor
   ['iommu-kernel-worker', []],
 ])('%s starts from its code cache under %j', (name, options) => {
   expect(accepted(name, options)).toBe(true);
+});
+
+it('threads of a VMM take theirs, after the option of its snapshot is taken back (platform/thread.ts)', () => {
+  const files = ['code-cache.cjs', 'vmm-crew-vcpu-worker.cjs', 'vmm-crew-vcpu-worker.code.cjs'].map((file) =>
+    join(dist, file),
+  );
+  const answer = (first: string): unknown => {
+    const words = [KEEP_HASHES, '--eval', `${first}${ACCEPTED}`, '--', ...files];
+    return JSON.parse(execFileSync(process.execPath, words, { encoding: 'utf8' }));
+  };
+  expect(answer('')).toBe(false);
+  expect(answer(`require('node:v8').setFlagsFromString('${HASH_ANEW}');`)).toBe(true);
 });
 
 it('the program of the snapshot has a record of what an update calls', () => {

@@ -1,8 +1,8 @@
 /**
  * Runs a VMM's program so that it records what it calls (main.ts). Nothing is compiled in it before
- * it is called. When it hands the guest over to the guest's threads, V8 tells what it has compiled.
- * The threads change V8's flags (platform/wasm-tiers.ts), and the snapshot's node would not take a
- * later record.
+ * it is called. When it hands the guest over to the guest's threads, V8 tells what it has compiled,
+ * under the snapshot's option. The threads change more of V8's flags (platform/wasm-tiers.ts), and
+ * the snapshot's node would not take a later record.
  */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import * as v8 from 'node:v8';
 import * as threads from 'node:worker_threads';
 
 import { type Program, snapshotProgram } from '../../platform/code-cache.ts';
+import { HASH_ANEW, KEEP_HASHES } from '../../platform/v8-options.ts';
 
 /** `name` is the file of a snapshot's program, beside this one. */
 export function recordCallsOf(name: string): void {
@@ -29,7 +30,11 @@ export function recordCallsOf(name: string): void {
   /** A thread of the program. Its first message gives it the guest. */
   class Worker extends threads.Worker {
     override postMessage(...message: Parameters<threads.Worker['postMessage']>): void {
-      if (!isRecorded) bundle.keep(script.createCachedData());
+      if (!isRecorded) {
+        v8.setFlagsFromString(KEEP_HASHES); // startWorker has taken it back
+        bundle.keep(script.createCachedData());
+        v8.setFlagsFromString(HASH_ANEW);
+      }
       isRecorded = true;
       super.postMessage(...message);
     }

@@ -2,9 +2,8 @@
  * The memory that outlives this kernel, as the other parts of the kernel see it: pkernfs is mounted
  * there, its users' files are places for pins, its other files are blocks for page tables.
  */
-import { createHash } from 'node:crypto';
-
 import { codeOf, enodev } from '../../platform/errno.ts';
+import { createHash } from '../../platform/hash.ts';
 import { PAGE_SIZE } from '../../platform/page.ts';
 import { fdObjectKey, vmaObjectKey } from '../../platform/process.ts';
 import type { Vma } from '../../platform/vma.ts';

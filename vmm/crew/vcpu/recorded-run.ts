@@ -3,9 +3,9 @@
  * counted, harts have the same registers at the beginning of each round of turns, so a recording
  * has a sum of them now and then. A replay that finds another one ends.
  */
-import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 
+import { createHash } from '../../../platform/hash.ts';
 import { pack } from '../../../platform/msgpack.ts';
 import type { SharedPart } from '../../../platform/shared.ts';
 import type { HartLocal } from '../../machine/hart-local/hart-local.ts';

@@ -9,7 +9,7 @@
  * the event loop. While the guest waits in WFI or is stopped, main waits on the word that the
  * thread would wait on, without blocking (Atomics.waitAsync). With devices main waits no longer
  * than a millisecond, because nothing tells an event loop of an eventfd. The handles of the threads
- * that are being started keep the loop alive meanwhile.
+ * that are being started, or a timer before, keep the loop alive meanwhile.
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { SysError } from '../../platform/errno.ts';

@@ -3,7 +3,7 @@
  * its threads take over. An image that was exec'd, a standby, and an image that takes its guest
  * back all do this, and so does one that powers its guest on.
  */
-import { setImmediate as nextSlice } from 'node:timers/promises';
+import { setImmediate as nextSlice, setTimeout as sleep } from 'node:timers/promises';
 
 import { monotonicNs } from '../../platform/clock.ts';
 import { MainSlices } from '../crew/main-slices.ts';
@@ -16,6 +16,12 @@ import type { NewImage } from './new-image.ts';
 import type { Phase } from './survivors.ts';
 import type { WaitingCrew } from './waiting-crew.ts';
 
+/**
+ * So long main runs a guest that has been powered on, before its threads start. Each takes 60 to 80
+ * ms of CPU time to come up (node 20, measured), and the guest's first lines need main, and with
+ * devices the host's threads.
+ */
+const ALONE_MS = 50;
 const PHASES: readonly Phase[] = ['map', 'remap', 'load'];
 
 /** CLOCK_MONOTONIC ns when the survivors of each phase had been restored. */
@@ -95,6 +101,12 @@ export async function powerOn(
   slices.turn();
   await done;
   return { vm, slices };
+}
+
+/** As settle, for a guest that has been powered on. */
+export async function settlePoweredOn(going: Pick<Going, 'vm' | 'slices'>): Promise<HandOver> {
+  await sleep(ALONE_MS);
+  return settle(going);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The process of a VM beside its threads: console, signals, monitor, and how it ends. */
 import { SysError } from '../../platform/errno.ts';
 import { ownerEnded, type ToOwner, tellOwner } from '../../platform/lifeline.ts';
-import { powerOn, settle } from '../live-update/go-on.ts';
+import { powerOn, settlePoweredOn } from '../live-update/go-on.ts';
 import { type DmaOfDevice, dmaAround } from '../live-update/migration/dma.ts';
 import { Migration } from '../live-update/migration/migration.ts';
 import type { Resumed } from '../live-update/resume.ts';
@@ -27,7 +27,7 @@ export function servePowerOn(built: Built, signalled: Promise<number>): Promise<
   const migration = new Migration();
   return serve({ vm, migration, signalled, takeovers: [] }, async (execute) => {
     const monitor = await listen(vm, execute);
-    const begin = async (): Promise<void> => void (await settle(await powerOn(vm, state, take(built))));
+    const begin = async (): Promise<void> => void (await settlePoweredOn(await powerOn(vm, state, take(built))));
     return { monitor, begin };
   });
 }

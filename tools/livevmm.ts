@@ -2,6 +2,9 @@
  * The program: `livevmm <command> [options]`. A mistake is shown as one line on stderr. A user
  * never sees a stack trace.
  */
+import type { Worker } from 'node:worker_threads';
+
+import { startKernelWorker } from '../devices/board/kernel-worker.ts';
 import { VERSION } from '../platform/version.ts';
 import { type Command, UsageError } from './cli/command.ts';
 import { checkFdLimit } from './cli/fd-limit.ts';
@@ -10,6 +13,11 @@ interface Listed {
   /** One line for `livevmm --help`. */
   readonly summary: string;
   load(): Promise<Command>;
+  /**
+   * Whether it is sure to need a kernel of its own. The kernel's thread then starts first of all,
+   * because the guest's first byte waits longest for it.
+   */
+  needsKernel?(words: readonly string[]): boolean;
 }
 
 /** Only the command that is asked for is loaded, from a bundle of its own (build.mjs). */
@@ -25,6 +33,7 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   run: {
     summary: 'run a guest, on a host or with a private one',
     load: async () => (await import('./commands/run.ts')).run,
+    needsKernel: hasOwnDevice,
   },
   update: {
     summary: 'replace a running VMM by a new image of itself, or of another version or Node',
@@ -64,6 +73,19 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   },
 };
 
+/** Whether these words of `run` give a device to a private board. */
+function hasOwnDevice(words: readonly string[]): boolean {
+  const text = words.join(' ');
+  return /(^| )--?(device[ =](?!virt(io-|console))|iommu[ =])/.test(text) && !/(^| )--?host[ =]/.test(text);
+}
+
+/** A command line that makes no sense ends the process while its thread starts. */
+function startKernel(): Worker {
+  const worker = startKernelWorker();
+  worker.unref();
+  return worker;
+}
+
 function overview(): string {
   const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`);
   return `Usage: livevmm <command> [options]
@@ -97,13 +119,14 @@ async function main(words: readonly string[]): Promise<number> {
     return name === undefined ? 2 : 0;
   }
   if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`no command '${name}'; see livevmm --help`);
-  const command = await COMMANDS[name]!.load();
+  const { load, needsKernel } = COMMANDS[name]!;
   if (wantsHelp(rest)) {
-    process.stdout.write(command.help);
+    process.stdout.write((await load()).help);
     return 0;
   }
   checkFdLimit();
-  return command.run(rest);
+  const kernel = needsKernel?.(rest) ? startKernel() : undefined;
+  return (await load()).run(rest, kernel);
 }
 
 /**

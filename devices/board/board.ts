@@ -2,7 +2,7 @@
  * The board: memory, IOMMU units, PCI bus and devices, and the kernel that runs on it. A board
  * lives until power-off (docs/DESIGN.md, "Three lifetimes").
  */
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import { CALL_PAGES } from '../../iommu/abi/call-page.ts';
 import type { RamHashReply } from '../../iommu/abi/control.ts';
 import { placeInObject } from '../../iommu/abi/device-object.ts';
@@ -117,10 +117,13 @@ export class Board {
   }
 
   /**
-   * Starts the devices' threads and loads a kernel, and waits for none of them. `boot` does. EINVAL
-   * as for `start`.
+   * Starts the devices' threads and a kernel's, and waits for none of them. `boot` does. `worker`:
+   * the kernel's thread, if it has been started. EINVAL as for `start`.
    */
-  static async powerOn(options: BoardOptions, { hasKernel }: { readonly hasKernel: boolean }): Promise<Board> {
+  static async powerOn(
+    options: BoardOptions,
+    { hasKernel, worker }: { readonly hasKernel: boolean; readonly worker?: Worker | undefined },
+  ): Promise<Board> {
     const plan = planBoard(options);
     const software = {
       profile: options.profile ?? '5.12',
@@ -130,7 +133,7 @@ export class Board {
       tablesMode: options.tablesMode,
     } as const;
     // First: no other start takes as long, and it needs nothing of the board
-    const kernel = hasKernel ? new KernelThread() : undefined;
+    const kernel = hasKernel ? new KernelThread(worker) : undefined;
     let board: Board | undefined;
     try {
       board = new Board(options, plan, kernel);

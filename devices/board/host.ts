@@ -1,4 +1,6 @@
 /** The host process: it has a board on its main thread, which stays free to answer. */
+import type { Worker } from 'node:worker_threads';
+
 import { Board } from './board.ts';
 import type { BoardOptions } from './board-options.ts';
 
@@ -21,9 +23,9 @@ export function startHost(options: BoardOptions & { readonly socketPath: string 
 }
 
 /**
- * Starts the threads of a board, a kernel among them, and waits for none: Board.boot does. EINVAL
- * as for startHost.
+ * Starts the threads of a board, a kernel's among them, and waits for none: Board.boot does.
+ * `worker`: the kernel's, if it has been started (kernel-worker.ts). EINVAL as for startHost.
  */
-export function powerOnHost(options: BoardOptions): Promise<Board> {
-  return Board.powerOn(options, { hasKernel: true });
+export function powerOnHost(options: BoardOptions, worker?: Worker): Promise<Board> {
+  return Board.powerOn(options, { hasKernel: true, worker });
 }

@@ -2,12 +2,12 @@
  * The kernel worker as the board sees it. The board loads it, lets it begin with its view of the
  * machine, stops it, and watches it. A kernel that is loaded and does not begin touches nothing.
  */
-import type { MessagePort } from 'node:worker_threads';
+import type { MessagePort, Worker } from 'node:worker_threads';
 
 import type { KernelBegin, KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
 import { enoexec, SysError } from '../../platform/errno.ts';
 import { OwnedThread } from '../../platform/owned-thread.ts';
-import { startWorker } from '../../platform/thread.ts';
+import { startKernelWorker } from './kernel-worker.ts';
 
 const START_MS = 30_000;
 const STOP_MS = 5000;
@@ -22,9 +22,8 @@ export class KernelThread {
   readonly #listening: Promise<void>;
   #refused: SysError | undefined;
 
-  /** `build`: folder of another built version, whose kernel it is. */
-  constructor(build?: string) {
-    const worker = startWorker('iommu/kernel/worker', undefined, { name: 'kernel', build });
+  constructor(worker: Worker = startKernelWorker()) {
+    worker.ref(); // whoever has started it may have let the process end without it
     this.#thread = new OwnedThread(worker);
     let fatal: string | undefined;
     let left: KernelWorkerData['mediated'] | undefined;

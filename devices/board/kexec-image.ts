@@ -4,6 +4,7 @@
  */
 import { ebusy } from '../../platform/errno.ts';
 import { KernelThread } from './kernel-thread.ts';
+import { startKernelWorker } from './kernel-worker.ts';
 import { type NextKernel, nextKernel } from './next-kernel.ts';
 
 /** A kernel that is loaded, and can begin when the present one has gone down. */
@@ -26,7 +27,7 @@ export class KexecImage {
     this.#changing = 'loading';
     try {
       const next = nextKernel(target);
-      const thread = new KernelThread(next.build);
+      const thread = new KernelThread(startKernelWorker(next.build));
       await thread.loaded().catch(async (error: Error) => {
         await thread.stop();
         throw error;

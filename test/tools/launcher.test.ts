@@ -58,6 +58,16 @@ describe('livevmm run, by name', () => {
     expect(await inShell(command, ...HELLO)).toMatchObject(WELL);
   });
 
+  it.each([
+    ['a device', ['--device', 'edu']],
+    ['a device with one dash', ['-device', 'edu']],
+    ['an IOMMU', ['--iommu=x']],
+    ['a word that only looks like a device', ['--append', 'a --device b']],
+    ['a device of its own', ['--device', 'virtio-rng-pci']],
+  ])('runs with %s', async (_, words) => {
+    expect(await inShell('exec "$0" "$@"', ...HELLO, ...words)).toMatchObject(WELL);
+  });
+
   it('runs when nothing tells it whether the snapshot is for this node', async () => {
     const bin = join(sandbox.dir, 'bin');
     mkdirSync(bin);
@@ -68,6 +78,13 @@ describe('livevmm run, by name', () => {
 
   it.each([
     [['--kerne', 'x'], 2, "livevmm: Unknown option '--kerne'\n"],
+    // with a device the kernel's thread is starting then
+    [['--device', 'edu', '--kerne', 'x'], 2, "livevmm: Unknown option '--kerne'\n"],
+    [
+      ['--device=floppy', '--kernel', guestPath('hello')],
+      1,
+      expect.stringMatching(/^livevmm: no device type 'floppy'/),
+    ],
     [['--kernel', ' two  "words" $HOME *'], 1, 'livevmm:  two  "words" $HOME *: no such file\n'],
     [['--kernel', programPath('vmm')], 1, expect.stringMatching(/^vmm: [^\n]*no Image of Linux\n$/)],
   ])('%j is one line, and no VMM is left', async (words, status, stderr) => {

@@ -3,6 +3,7 @@
  * errors become one line for the user.
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { Worker } from 'node:worker_threads';
 
 /** The user asked for something that makes no sense. Shown as one line on stderr. */
 export class UsageError extends Error {
@@ -19,8 +20,11 @@ export class CommandError extends Error {
 export interface Command {
   /** The whole text of `livevmm <command> --help`. */
   readonly help: string;
-  /** Runs the command. Resolves to the exit status. */
-  run(words: readonly string[]): Promise<number>;
+  /**
+   * Runs the command. Resolves to the exit status. `kernel`: the thread of a kernel
+   * (devices/board/kernel-worker.ts) that was started before the command was loaded.
+   */
+  run(words: readonly string[], kernel?: Worker): Promise<number>;
 }
 
 type Options = NonNullable<ParseArgsConfig['options']>;

@@ -5,6 +5,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Worker } from 'node:worker_threads';
+
 import type { Board, BoardOptions } from '../../devices/board/host.ts';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
@@ -120,6 +122,13 @@ const TERMINAL = { stdio: ['inherit', 'inherit', 'inherit'], detached: false } a
 
 type Vmm = Pick<Child, 'kill' | 'exited'>;
 
+/** What was started before the words were read. */
+interface Started {
+  readonly awaiting?: AwaitingVmm | undefined;
+  /** The thread of a private board's kernel. */
+  readonly kernel: Worker | undefined;
+}
+
 /** Starts a VMM, unless one waits already. */
 async function startVmm(plan: VmmPlan, awaiting: AwaitingVmm | undefined): Promise<Vmm> {
   if (awaiting) return awaiting.begin(vmmWords(plan));
@@ -143,10 +152,10 @@ async function follow(child: Vmm): Promise<number> {
 async function runOnPrivateHost(
   machine: Pick<BoardOptions, 'devices' | 'units' | 'profile' | 'pkernfsBytes'>,
   options: VmmPlan,
-  awaiting: AwaitingVmm | undefined,
+  { awaiting, kernel }: Started,
 ): Promise<number> {
   const { powerOnHost } = await import('../../devices/board/host.ts');
-  const board = await powerOnHost({ ...machine, memlock: 'unlimited' });
+  const board = await powerOnHost({ ...machine, memlock: 'unlimited' }, kernel);
   try {
     return await runOnBoard(board, options, awaiting);
   } finally {
@@ -184,7 +193,8 @@ async function runOnBoard(board: Board, options: VmmPlan, awaiting: AwaitingVmm 
   }
 }
 
-async function start(words: readonly string[], awaiting: AwaitingVmm | undefined): Promise<number> {
+async function start(words: readonly string[], started: Started): Promise<number> {
+  const { awaiting } = started;
   const options = parseOptions(asTwoDashes(words, LONG, FLAGS), {
     host: { type: 'string' },
     memory: { type: 'string', short: 'm', default: '128M' },
@@ -235,8 +245,11 @@ async function start(words: readonly string[], awaiting: AwaitingVmm | undefined
       throw new UsageError('run: vfio-pci devices need --host SOCKET');
     const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
     const pkernfsBytes = options.pkernfs === undefined ? undefined : pkernfsBytesFor(options.memory);
-    if (devices.length === 0 && options.iommu.length === 0) return follow(await startVmm(vmm, awaiting));
-    return runOnPrivateHost({ devices, profile, pkernfsBytes, ...unitsOf(options.iommu) }, vmm, awaiting);
+    if (devices.length === 0 && options.iommu.length === 0) {
+      void started.kernel?.terminate(); // a word only looked like a device's
+      return follow(await startVmm(vmm, awaiting));
+    }
+    return runOnPrivateHost({ devices, profile, pkernfsBytes, ...unitsOf(options.iommu) }, vmm, started);
   }
   if (options.iommu.length > 0) throw new UsageError('run: --iommu is for the private board');
   const other = devices.find(({ type }) => type !== 'vfio-pci');
@@ -250,12 +263,12 @@ const AWAITING = '--awaiting';
 
 export const run: Command = {
   help: HELP,
-  async run(words) {
-    if (words[0] !== AWAITING) return start(words, undefined);
+  async run(words, kernel) {
+    if (words[0] !== AWAITING) return start(words, { kernel });
     const { AwaitingVmm } = await import('../launch/awaiting-vmm.ts');
     const awaiting = new AwaitingVmm(words[1]!);
     try {
-      return await start(words.slice(2), awaiting);
+      return await start(words.slice(2), { awaiting, kernel });
     } finally {
       awaiting.dismiss();
     }

@@ -3,7 +3,7 @@ import { type DebianLinux, debianLinux } from '../../tools/debian/linux.ts';
 import type { Release } from '../../tools/debian/own-apt.ts';
 import { isOffered } from '../offered.ts';
 
-const { LIVEVMM_DEBIAN: kept, LIVEVMM_TEST_LINUX: all, LIVEVMM_LINUX_TURN: turn = '0' } = process.env;
+const { LIVEVMM_DEBIAN: kept, LIVEVMM_TEST_LINUX: all, LIVEVMM_TURN: turn = '0' } = process.env;
 
 /** Whether tests shall boot Linux: LIVEVMM_DEBIAN names a folder for the packages. */
 const isWanted = isOffered((kept ?? all) !== undefined, "Debian's Linux: LIVEVMM_DEBIAN=FOLDER keeps its packages");
@@ -12,8 +12,8 @@ const isWanted = isOffered((kept ?? all) !== undefined, "Debian's Linux: LIVEVMM
 export const isWhole = all !== undefined;
 
 /**
- * One of these, by the number LIVEVMM_LINUX_TURN (.ci/run: another one with each commit); all of
- * them with LIVEVMM_TEST_LINUX=1; none where no Linux is wanted.
+ * One of these, by the number LIVEVMM_TURN (test/turn.ts); all of them with LIVEVMM_TEST_LINUX=1;
+ * none where no Linux is wanted.
  */
 export const inTurn = <T>(ways: readonly T[]): readonly T[] =>
   ways.filter((_, at) => isWanted && (isWhole || Number(turn) % ways.length === at));

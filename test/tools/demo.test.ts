@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import type { DemoDocument, RunDocument } from '../../tools/demo/document.ts';
 import type { PeerFacts } from '../../tools/demo/p2p/guests.ts';
+import { inTurn } from '../turn.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 
 /** The main job as real processes: host, VMM, execs. */
@@ -56,13 +57,15 @@ describe('livevmm demo', () => {
     expect(sandbox.leftovers()).toEqual([]);
   });
 
-  it.each([
-    ['corrupt-frame', /frames were corrupt/],
-    ['drop-interrupt', /interrupts raised, \d+ delivered/],
-    ['touch-pte', /page-table words were written/],
-    ['stop-capture', /capture 0000:00:03\.0: no DMA/],
-    ['wrong-memfd', /./],
-  ])('fails when it is made to %s', async (defect, failure) => {
+  it.each(
+    inTurn([
+      ['corrupt-frame', /frames were corrupt/],
+      ['drop-interrupt', /interrupts raised, \d+ delivered/],
+      ['touch-pte', /page-table words were written/],
+      ['stop-capture', /capture 0000:00:03\.0: no DMA/],
+      ['wrong-memfd', /./],
+    ]),
+  )('fails when it is made to %s', async (defect, failure) => {
     const ended = await sandbox.run(...SHORT, '--json', '--inject', defect);
     const { verdict, failures } = JSON.parse(ended.stdout) as DemoDocument;
     expect(verdict).toBe('fail');
@@ -80,26 +83,21 @@ describe('livevmm demo', () => {
     expect(sandbox.leftovers()).toEqual([]);
   });
 
-  it.each([
-    ['kexec', 'container'],
-    ['mixed', 'tables'],
-  ])(
-    '--mode %s --persist %s: the kernel is replaced under DMA, and no page table is written',
-    async (mode, persist) => {
-      const ended = await sandbox.run('demo', '--mode', mode, '--persist', persist, ...KEXEC);
-      const document = JSON.parse(ended.stdout) as DemoDocument;
-      expect(document.failures.filter((line) => !OVERRUN.test(line))).toEqual([]);
-      const kexecs = document.updates.filter(({ kexec }) => kexec).length;
-      expect([document.updates.length, kexecs]).toEqual([2, mode === 'kexec' ? 2 : 1]);
-      expect(document.updates.map(({ tableWrites }) => tableWrites)).toEqual(
-        Array(2).fill({ writes: [], whole: true }),
-      );
-      expect(document.updates.map(({ tables }) => tables!.after)).toEqual(
-        document.updates.map(() => expect.any(String)),
-      );
-      expect(sandbox.leftovers()).toEqual([]);
-    },
-  );
+  it.each(
+    inTurn([
+      ['kexec', 'container'],
+      ['mixed', 'tables'],
+    ]),
+  )('--mode %s --persist %s: the kernel is replaced under DMA, and no page table is written', async (mode, persist) => {
+    const ended = await sandbox.run('demo', '--mode', mode, '--persist', persist, ...KEXEC);
+    const document = JSON.parse(ended.stdout) as DemoDocument;
+    expect(document.failures.filter((line) => !OVERRUN.test(line))).toEqual([]);
+    const kexecs = document.updates.filter(({ kexec }) => kexec).length;
+    expect([document.updates.length, kexecs]).toEqual([2, mode === 'kexec' ? 2 : 1]);
+    expect(document.updates.map(({ tableWrites }) => tableWrites)).toEqual(Array(2).fill({ writes: [], whole: true }));
+    expect(document.updates.map(({ tables }) => tables!.after)).toEqual(document.updates.map(() => expect.any(String)));
+    expect(sandbox.leftovers()).toEqual([]);
+  });
 
   it('--without-live-update-flag: fails, and the log shows which entries were written anew', async () => {
     const ended = await sandbox.run('demo', '--mode', 'kexec', ...KEXEC, '--without-live-update-flag');
@@ -112,7 +110,7 @@ describe('livevmm demo', () => {
     expect(ended.status).toBe(1);
   });
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('ends early on %s and leaves nothing', async (signal) => {
+  it.each(inTurn(['SIGINT', 'SIGTERM'] as const))('ends early on %s and leaves nothing', async (signal) => {
     const demo = sandbox.start('demo', '--updates', '4', '--seconds', '8', ...NO_MSCRIBE);
     await firstLine(demo); // of the first update
     const ended = outcome(demo);

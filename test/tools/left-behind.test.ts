@@ -7,6 +7,7 @@ import { close } from '../../platform/libc/fd.ts';
 import { bindUnix } from '../../platform/libc/unix-socket.ts';
 import type { Child } from '../../tools/launch/child.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
+import { inTurn } from '../turn.ts';
 import { firstLine, outcome, Sandbox } from './livevmm-process.ts';
 import { descendantsOf, type Seen, stillThere } from './processes.ts';
 
@@ -77,16 +78,21 @@ const MAPPER = /stress-client\.cjs \{.*"mapper"/;
 const CLEANER = /^\/bin\/sh -c read/;
 
 describe('SIGKILL leaves nothing of', () => {
-  it.each([
-    ['demo', ['demo'], [HOST, VMM, CLEANER]],
-    ['run', ['run', '--kernel', guestPath('demo')], [AWAITING]],
-    ['run with a device', ['run', '--kernel', guestPath('demo'), '--device', 'edu'], [AWAITING, CLEANER]],
-    ['bench', ['bench', '--only', 'update'], [HOST, VMM, CLEANER]],
-    ['stress', ['stress', '--workers', '1', '--seconds', '60'], [HOST, MAPPER, CLEANER]],
-    ['a demo during a preflight', ['demo'], [/--preflight/]],
-    ['a demo during an update', ['demo'], [/--standby/]],
-    ['a demo after an update', ['demo', '--updates', '9', '--seconds', '9'], [/vmm\.cjs --resume/]],
-  ])('%s', async (_, words, programs) => {
+  it.each(
+    inTurn(
+      [
+        ['demo', ['demo'], [HOST, VMM, CLEANER]],
+        ['run', ['run', '--kernel', guestPath('demo')], [AWAITING]],
+        ['run with a device', ['run', '--kernel', guestPath('demo'), '--device', 'edu'], [AWAITING, CLEANER]],
+        ['bench', ['bench', '--only', 'update'], [HOST, VMM, CLEANER]],
+        ['stress', ['stress', '--workers', '1', '--seconds', '60'], [HOST, MAPPER, CLEANER]],
+        ['a demo during a preflight', ['demo'], [/--preflight/]],
+        ['a demo during an update', ['demo'], [/--standby/]],
+        ['a demo after an update', ['demo', '--updates', '9', '--seconds', '9'], [/vmm\.cjs --resume/]],
+      ],
+      4,
+    ),
+  )('%s', async (_, words, programs) => {
     await start(words, programs, kill);
     await expectNothingLeft();
   });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { DEFECTS } from '../../tools/stress/defects.ts';
 import { formatDocument, type StressDocument } from '../../tools/stress/report.ts';
+import { inTurn } from '../turn.ts';
 import { type Ended, outcome, Sandbox } from './livevmm-process.ts';
 
 /** Real hosts, real clients, real execs and kills. */
@@ -67,7 +68,7 @@ describe('livevmm stress', () => {
     expect(processes()).toEqual([]);
   });
 
-  it.each(Object.entries(DEFECTS))('sees %s: invariant %s is broken', async (defect, invariant) => {
+  it.each(inTurn(Object.entries(DEFECTS), 3))('sees %s: invariant %s is broken', async (defect, invariant) => {
     const words = ['--seconds', '30', '--seed', '7', '--workers', '1', '--inject', defect];
     const ended = await sandbox.run('stress', ...words, '--json');
     const document = documentOf(ended);

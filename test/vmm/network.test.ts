@@ -10,6 +10,7 @@ import { standingGuardian } from '../../tools/clients/guardians.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { Child } from '../../tools/launch/child.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
+import { inTurn, isTurn } from '../turn.ts';
 import { updateEnded, VmmProcess } from './vmm-process.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -87,7 +88,7 @@ describe('two guests on a network', () => {
     const [first, second] = [await monitorOf(one), await monitorOf(two)];
     one.child.stdin.write('p');
     await answers(one, 10);
-    for (const mode of ['exec', 'transfer']) {
+    for (const mode of inTurn(['exec', 'transfer'])) {
       await update(first, mode);
       await update(second, mode);
     }
@@ -104,7 +105,7 @@ describe('two guests on a network', () => {
     expect([existsSync(socket('1')), existsSync(socket('2'))]).toEqual([false, false]);
   });
 
-  it('lose no frame on a stream, either, whose client waits for its server', async () => {
+  it.runIf(isTurn(0, 2))('lose no frame on a stream, either, whose client waits for its server', async () => {
     const wire = `stream,id=n,addr.type=unix,addr.path=${socket('wire')}`;
     const two = await on(2, 'device', `${wire},server=off,reconnect-ms=100`);
     const one = await on(1, 'device', `${wire},server=on`);
@@ -121,7 +122,7 @@ describe('two guests on a network', () => {
     expect(existsSync(socket('wire'))).toBe(false);
   });
 
-  it('go on when one of the VMMs is killed and its guardian runs the guest', async () => {
+  it.runIf(isTurn(1, 2))('go on when one of the VMMs is killed and its guardian runs the guest', async () => {
     const [one, two] = [await station(1, 'device', '--guardian', 'always'), await station(2, 'device')];
     const monitor = await monitorOf(one);
     await standingGuardian(monitor, TIMEOUT_MS);

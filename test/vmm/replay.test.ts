@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { standingGuardian } from '../../tools/clients/guardians.ts';
 import type { QmpClient } from '../../tools/clients/qmp-client.ts';
 import { guestPath } from '../../tools/launch/programs.ts';
+import { inTurn } from '../turn.ts';
 import { updateEnded, VmmProcess } from './vmm-process.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -72,7 +73,7 @@ async function type(vmm: VmmProcess): Promise<void> {
 }
 
 describe('a recorded guest', () => {
-  it.each(['', ',sleep=off'])('hears what was typed at the same instructions%s', async (icount) => {
+  it.each(inTurn(['', ',sleep=off']))('hears what was typed at the same instructions%s', async (icount) => {
     const recorder = run('record', { icount });
     for (let typed = 0; typed < 5; typed++) await type(recorder);
     recorder.child.stdin.write('x');
@@ -217,13 +218,15 @@ describe('a replay', () => {
     );
   });
 
-  it.each([
-    [['-smp', '2'], /another -smp: 1, and this is 2\n$/],
-    [['-m', '32M'], /another -m: 67108864 bytes, and this is 33554432 bytes\n$/],
-    [['--append', 'x'], /another -append: none, and this is x\n$/],
-    [['--kernel', guestPath('hello')], /another -kernel: [0-9a-f]{16}, and this is [0-9a-f]{16}\n$/],
-    [['-icount', `shift=4,rr=replay,rrfile=`], /give rrfile=FILE/],
-  ])('of another machine is refused: %s', async (words, why) => {
+  it.each(
+    inTurn([
+      [['-smp', '2'], /another -smp: 1, and this is 2\n$/],
+      [['-m', '32M'], /another -m: 67108864 bytes, and this is 33554432 bytes\n$/],
+      [['--append', 'x'], /another -append: none, and this is x\n$/],
+      [['--kernel', guestPath('hello')], /another -kernel: [0-9a-f]{16}, and this is [0-9a-f]{16}\n$/],
+      [['-icount', `shift=4,rr=replay,rrfile=`], /give rrfile=FILE/],
+    ]),
+  )('of another machine is refused: %s', async (words, why) => {
     const recorder = run('record');
     await type(recorder);
     recorder.child.kill('SIGTERM');

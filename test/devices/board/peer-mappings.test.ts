@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { type Board, startHost } from '../../../devices/board/host.ts';
+import { inTurn } from '../../turn.ts';
 import { ClientProcess } from '../clients/client-process.ts';
 
 const DEVICES = [
@@ -29,26 +30,28 @@ describe('a BAR that is mapped for another device', () => {
     rmSync(dir, { recursive: true });
   });
 
-  it.each([
-    {
-      what: 'kept: disabled, it does not answer; enabled again or closed, it does (P2P-3, P2P-7)',
-      peerMappings: 'kept' as const,
-      seen: { on: true, unmapped: SIZE, wasClosed: 6, reopened: true, left: SIZE },
-      refused: { unsupported: 1, faults: 0 },
-    },
-    {
-      what: 'closed: as kept, but the last close removes the mapping (P2P-3, P2P-5)',
-      peerMappings: 'closed' as const,
-      seen: { on: true, unmapped: SIZE, wasClosed: 5, reopened: false, left: 0 },
-      refused: { unsupported: 1, faults: 2 },
-    },
-    {
-      what: 'revoked: once disabled or closed, the mapping faults until it is made anew (P2P-9, P2P-10)',
-      peerMappings: 'revoked' as const,
-      seen: { on: false, unmapped: SIZE, wasClosed: 5, reopened: false, left: SIZE },
-      refused: { unsupported: 0, faults: 4 },
-    },
-  ])('is $what', async ({ peerMappings, seen, refused }) => {
+  it.each(
+    inTurn([
+      {
+        what: 'kept: disabled, it does not answer; enabled again or closed, it does (P2P-3, P2P-7)',
+        peerMappings: 'kept' as const,
+        seen: { on: true, unmapped: SIZE, wasClosed: 6, reopened: true, left: SIZE },
+        refused: { unsupported: 1, faults: 0 },
+      },
+      {
+        what: 'closed: as kept, but the last close removes the mapping (P2P-3, P2P-5)',
+        peerMappings: 'closed' as const,
+        seen: { on: true, unmapped: SIZE, wasClosed: 5, reopened: false, left: 0 },
+        refused: { unsupported: 1, faults: 2 },
+      },
+      {
+        what: 'revoked: once disabled or closed, the mapping faults until it is made anew (P2P-9, P2P-10)',
+        peerMappings: 'revoked' as const,
+        seen: { on: false, unmapped: SIZE, wasClosed: 5, reopened: false, left: SIZE },
+        refused: { unsupported: 0, faults: 4 },
+      },
+    ]),
+  )('is $what', async ({ peerMappings, seen, refused }) => {
     board = await startHost({
       ...{ devices: DEVICES, socketPath: join(dir, 'host'), firstGroup: 1, kernelRamBytes: 16 << 20 },
       peerMappings,
@@ -59,11 +62,13 @@ describe('a BAR that is mapped for another device', () => {
     expect(board.info().devices[0]).toMatchObject(refused);
   });
 
-  it.each([
-    ['kept', true],
-    ['closed', true],
-    ['revoked', false],
-  ] as const)('is %s: DMA lands after a reset of its device: %s (P2P-9)', async (peerMappings, after) => {
+  it.each(
+    inTurn([
+      ['kept', true],
+      ['closed', true],
+      ['revoked', false],
+    ] as const),
+  )('is %s: DMA lands after a reset of its device: %s (P2P-9)', async (peerMappings, after) => {
     const devices = [DEVICES[0]!, { type: 'ivshmem-plain', properties: { addr: '7', size: '1M', flr: 'on' } }];
     const socketPath = join(dir, 'host');
     board = await startHost({ devices, socketPath, firstGroup: 1, kernelRamBytes: 16 << 20, peerMappings });
@@ -82,7 +87,7 @@ describe('a BAR that is mapped for another device', () => {
     expect(board.info().devices[0]).toMatchObject({ unsupported: 1, faults: 0 });
   });
 
-  it.each(['kept', 'closed', 'revoked'] as const)(
+  it.each(inTurn(['kept', 'closed', 'revoked'] as const))(
     'is %s in a storm of DMA, too (P2P-3, P2P-7, P2P-10)',
     async (peerMappings) => {
       board = await startHost({

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { FakeVirtMachine } from '../../fakes/fake-virt-machine.ts';
+import { inTurn } from '../../turn.ts';
 import { RANDOM_MAIN, randomBlock } from './random-program.ts';
 
 const GCC = 'riscv64-unknown-elf-gcc';
@@ -44,7 +45,7 @@ describe.runIf(present(GCC) && present(QEMU))('random code', () => {
   /** The name of a test has its seed. */
   const fresh = (): number => Math.floor(Math.random() * 2 ** 31);
 
-  it.each([1, 20_251, fresh(), fresh()])('leaves the registers as QEMU leaves them (seed %i)', (seed) => {
+  it.each(inTurn([1, 20_251, fresh(), fresh()]))('leaves the registers as QEMU leaves them (seed %i)', (seed) => {
     const elf = build(folder, seed);
     const machine = ['-M', 'virt,aia=aplic-imsic', '-m', '64M', '-bios', 'none', '-nodefaults'];
     const console = ['-display', 'none', '-serial', 'stdio', '-monitor', 'none'];

@@ -9,6 +9,7 @@ import { PROFILE_NAMES } from '../../../iommu/kernel/core/profile.ts';
 import { Child } from '../../../tools/launch/child.ts';
 import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { programArgv } from '../../../tools/launch/programs.ts';
+import { inTurn } from '../../turn.ts';
 import { outcome, Sandbox } from '../livevmm-process.ts';
 
 const RECORDINGS = fileURLToPath(new URL('../../conformance/vectors/', import.meta.url));
@@ -55,7 +56,7 @@ function vectorFile(text: string): string {
 }
 
 describe('livevmm conform', () => {
-  it.each(['6.12.107', '6.1-blocking-mmtest'])(
+  it.each(inTurn(['6.12.107', '6.1-blocking-mmtest']))(
     'finds a sample of every group answered as %s did',
     async (kernel) => {
       const { status, stdout, stderr } = await sandbox.run('conform', '--json', sampled(kernel));
@@ -82,7 +83,7 @@ describe('livevmm conform', () => {
     expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('no unexplained difference') });
   });
 
-  it.each(PROFILE_NAMES)('plays signals, fork and changes of the uid as of %s', async (profile) => {
+  it.each(inTurn(PROFILE_NAMES))('plays signals, fork and changes of the uid as of %s', async (profile) => {
     const { status, stdout } = await sandbox.run('conform', '--profile', profile, PROCESSES);
     expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining('no unexplained difference') });
   });
@@ -91,10 +92,12 @@ describe('livevmm conform', () => {
   const NO_KVEMU = { 'the calls of kvemu are none of VFIO’s': 1 };
   const NO_LIMITS = isRoot ? {} : { 'rlimit needs root, as the recorder was': 1 };
   const NO_USERS = isRoot ? {} : { 'setuid needs root, as the recorder was': 3 };
-  it.skipIf(!hasCompiler()).each([
-    ['dynamic', [], OPERATIONS, { ...NO_KVEMU, ...NO_LIMITS }],
-    ['static', ['--static'], PROCESSES, NO_USERS],
-  ])('a %s native client gets the same answers through real system calls (cc)', async (_, options, file, left) => {
+  it.skipIf(!hasCompiler()).each(
+    inTurn([
+      ['dynamic', [], OPERATIONS, { ...NO_KVEMU, ...NO_LIMITS }],
+      ['static', ['--static'], PROCESSES, NO_USERS],
+    ]),
+  )('a %s native client gets the same answers through real system calls (cc)', async (_, options, file, left) => {
     const { status, stdout } = await sandbox.run('conform', '--through-syscalls', ...options, '--json', file);
     const { differences, failures, skipped } = JSON.parse(stdout);
     expect({ status, differences, failures, skipped }).toEqual({

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { MatrixDocument } from '../../../tools/demo/bad-successors/document.ts';
+import { isTurn } from '../../turn.ts';
 import { Sandbox } from '../livevmm-process.ts';
 
 /** A short form of the matrix: each kind of end, one after the other, for one guest. */
@@ -18,7 +19,7 @@ afterEach(() => sandbox.remove());
 const only = (...names: readonly string[]): string[] => names.flatMap((name) => ['--only', name]);
 
 describe('livevmm demo --mode bad-successors', { timeout: TIMEOUT_MS }, () => {
-  it('takes one guest through bad successors, says who runs it, and leaves nothing', async () => {
+  it.runIf(isTurn(0, 3))('takes one guest through bad successors, says who runs it, and leaves nothing', async () => {
     const report = join(sandbox.dir, 'report.html');
     const rows = only('exits at once, status 1', 'the phase "load"', 'the phase "resume"', 'a copy of the build');
     const ended = await sandbox.run('demo', '--mode', 'bad-successors', '--json', '--report', report, ...rows);
@@ -40,28 +41,34 @@ describe('livevmm demo --mode bad-successors', { timeout: TIMEOUT_MS }, () => {
     expect(sandbox.leftovers()).toEqual([]);
   });
 
-  it('takes a guest back from other processes, twice, and leaves it to one whose old process was killed', async () => {
-    const rows = only(
-      'transfer: is killed when its threads',
-      'transfer: dies 50',
-      'transfer: the old process is killed',
-    );
-    const ended = await sandbox.run('demo', '--mode', 'bad-successors', '--json', ...rows);
-    const document = JSON.parse(ended.stdout) as MatrixDocument;
-    expect(document.failures).toEqual([]);
-    expect(document.trials.map(({ outcome }) => outcome)).toEqual(['rolled back', 'rolled back', 'completed']);
-    const pids = document.trials.map(({ after }) => after!.pid);
-    expect([pids[1], pids[2]]).toEqual([pids[0], expect.not.toSatisfy((pid) => pid === pids[0])]);
-    expect(sandbox.leftovers()).toEqual([]);
-  });
+  it.runIf(isTurn(1, 3))(
+    'takes a guest back from other processes, twice, and leaves it to one whose old process was killed',
+    async () => {
+      const rows = only(
+        'transfer: is killed when its threads',
+        'transfer: dies 50',
+        'transfer: the old process is killed',
+      );
+      const ended = await sandbox.run('demo', '--mode', 'bad-successors', '--json', ...rows);
+      const document = JSON.parse(ended.stdout) as MatrixDocument;
+      expect(document.failures).toEqual([]);
+      expect(document.trials.map(({ outcome }) => outcome)).toEqual(['rolled back', 'rolled back', 'completed']);
+      const pids = document.trials.map(({ after }) => after!.pid);
+      expect([pids[1], pids[2]]).toEqual([pids[0], expect.not.toSatisfy((pid) => pid === pids[0])]);
+      expect(sandbox.leftovers()).toEqual([]);
+    },
+  );
 
-  it('takes another machine after a rollback, where the kernel lets no second process update', async () => {
-    const rows = only('the phase "load"', 'a second update while');
-    const words = ['--mode', 'bad-successors', '--json', '--vfio-profile', '5.12', ...rows];
-    const document = JSON.parse((await sandbox.run('demo', ...words)).stdout) as MatrixDocument;
-    expect(document.counts.map(({ trials }) => trials)).toEqual([[1], [2]]); // two machines
-    expect(document.trials.map(({ outcome }) => outcome)).toEqual(['rolled back', 'completed']);
-  });
+  it.runIf(isTurn(2, 3))(
+    'takes another machine after a rollback, where the kernel lets no second process update',
+    async () => {
+      const rows = only('the phase "load"', 'a second update while');
+      const words = ['--mode', 'bad-successors', '--json', '--vfio-profile', '5.12', ...rows];
+      const document = JSON.parse((await sandbox.run('demo', ...words)).stdout) as MatrixDocument;
+      expect(document.counts.map(({ trials }) => trials)).toEqual([[1], [2]]); // two machines
+      expect(document.trials.map(({ outcome }) => outcome)).toEqual(['rolled back', 'completed']);
+    },
+  );
 
   it('is one line on stderr and status 2 for a row that does not exist', async () => {
     const ended = await sandbox.run('demo', '--mode', 'bad-successors', '--only', 'is nice');

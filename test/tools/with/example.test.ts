@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Child } from '../../../tools/launch/child.ts';
 import { hasCompiler } from '../../../tools/launch/compiler.ts';
 import { programArgv } from '../../../tools/launch/programs.ts';
+import { inTurn } from '../../turn.ts';
 import { type Ended, firstLine, outcome, Sandbox } from '../livevmm-process.ts';
 import { descendantsOf, stillThere } from '../processes.ts';
 
@@ -74,16 +75,24 @@ describe('livevmm with', () => {
   const sandbox = new Sandbox();
   afterAll(() => sandbox.remove());
 
-  it.each([
-    [['sh', '-c', 'exit 7'], { status: 7 }],
-    [['sh', '-c', 'kill -TERM $$'], { status: null }],
-    // with a path: some folder of $PATH may be closed to this user, and then it is EACCES
-    [['/no/such/program'], { status: 127, stderr: 'livevmm: /no/such/program: not found\n' }],
-    [['/etc/passwd'], { status: 126, stderr: 'livevmm: /etc/passwd: EACCES\n' }],
-    [['sh', '-c', 'ls /dev/vfio; cat /sys/bus/pci/devices/0000:00:02.0/device'], { stdout: '0\nvfio\n0x11e8\n' }],
-    [['sh', '-c', 'ls -ld /dev/vfio /dev/vfio/vfio | cut -c 1-10'], { stdout: 'drwxr-xr-x\ncrw-------\n', stderr: '' }],
-    [['sh', '-c', 'cd /sys/bus && cat pci/devices/*/vendor'], { stdout: '0x1234\n' }],
-  ])('ends as its program does: %j', async (program, ended) => {
+  it.each(
+    inTurn(
+      [
+        [['sh', '-c', 'exit 7'], { status: 7 }],
+        [['sh', '-c', 'kill -TERM $$'], { status: null }],
+        // with a path: some folder of $PATH may be closed to this user, and then it is EACCES
+        [['/no/such/program'], { status: 127, stderr: 'livevmm: /no/such/program: not found\n' }],
+        [['/etc/passwd'], { status: 126, stderr: 'livevmm: /etc/passwd: EACCES\n' }],
+        [['sh', '-c', 'ls /dev/vfio; cat /sys/bus/pci/devices/0000:00:02.0/device'], { stdout: '0\nvfio\n0x11e8\n' }],
+        [
+          ['sh', '-c', 'ls -ld /dev/vfio /dev/vfio/vfio | cut -c 1-10'],
+          { stdout: 'drwxr-xr-x\ncrw-------\n', stderr: '' },
+        ],
+        [['sh', '-c', 'cd /sys/bus && cat pci/devices/*/vendor'], { stdout: '0x1234\n' }],
+      ],
+      3,
+    ),
+  )('ends as its program does: %j', async (program, ended) => {
     expect(await sandbox.run('with', '--', ...program)).toMatchObject(ended);
   });
 

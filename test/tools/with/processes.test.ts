@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Child } from '../../../tools/launch/child.ts';
 import { hasCompiler } from '../../../tools/launch/compiler.ts';
+import { inTurn } from '../../turn.ts';
 import { firstLine, Sandbox } from '../livevmm-process.ts';
 
 const SOURCE = fileURLToPath(new URL('./processes.c', import.meta.url));
@@ -44,10 +45,12 @@ describe.skipIf(!hasCompiler())('a program under a supervisor', () => {
     expect(await lines('passing')).toEqual(['received: id 11e81234', 'held: EBUSY', 'closed: ok']);
   });
 
-  it.each([
-    ['no supervisor', false, 'ENOTTY'],
-    ['another supervisor', true, 'ok'],
-  ])('passes a file on to a program under %s, which holds it', async (_, isSupervised, answer) => {
+  it.each(
+    inTurn([
+      ['no supervisor', false, 'ENOTTY'],
+      ['another supervisor', true, 'ok'],
+    ]),
+  )('passes a file on to a program under %s, which holds it', async (_, isSupervised, answer) => {
     const socket = join(sandbox.runtimeDir, `${answer}.sock`);
     const host = sandbox.start('host', '--socket', socket, '--json', '--device', 'edu');
     await host.firstDocument();

@@ -13,6 +13,7 @@ import { Vitals } from '../../../vmm/crew/vitals.ts';
 import type { MachineState } from '../../../vmm/machine/machine.ts';
 import { CLINT, RAM_BASE, TEST_FINISHER } from '../../../vmm/machine/shared/memory-map.ts';
 import { encode } from '../../guest/riscv/encode.ts';
+import { inTurn } from '../../turn.ts';
 import type { Begin } from './death/vmm-child.ts';
 
 /**
@@ -139,10 +140,12 @@ function recovered(signs: Vitals): Omit<Begin, 'accel'> & Recovered {
 }
 
 describe('a VMM that is killed', () => {
-  it.each([
-    { accel: 'golden', mostMs: 20 },
-    { accel: 'jit', mostMs: 100 }, // it is hot after some
-  ] as const)(
+  it.each(
+    inTurn([
+      { accel: 'golden', mostMs: 20 },
+      { accel: 'jit', mostMs: 100 }, // it is hot after some
+    ] as const),
+  )(
     'has lost no step of its guest and made none twice, whenever it was: $accel',
     async ({ accel, mostMs }) => {
       let state = firstState();

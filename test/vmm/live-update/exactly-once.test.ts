@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { isTurn } from '../../turn.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /**
@@ -76,7 +77,7 @@ async function update(): Promise<void> {
 }
 
 describe('over updates', () => {
-  it('each byte that is piped into the console reaches the guest once, in order', async () => {
+  it.runIf(isTurn(0, 2))('each byte that is piped into the console reaches the guest once, in order', async () => {
     const text = numbered(50_000);
     vmm = new VmmProcess(join(dir, 'echo.elf'));
     qmp = await vmm.monitor();
@@ -86,7 +87,7 @@ describe('over updates', () => {
     expect(vmm.output === text).toBe(true);
   });
 
-  it('so does each byte of a file', async () => {
+  it.runIf(isTurn(1, 2))('so does each byte of a file', async () => {
     const text = numbered(50_000);
     writeFileSync(join(dir, 'input'), text);
     const stdin = openSync(join(dir, 'input'), 'r');

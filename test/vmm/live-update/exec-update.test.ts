@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-
+import { inTurn } from '../../turn.ts';
 import { DemoVmm } from '../demo-vmm.ts';
 import { HalfCommand } from '../half-command.ts';
 import { turncoat } from '../successors.ts';
@@ -147,11 +147,13 @@ describe('an update that cannot be done', () => {
     await expectUnharmed();
   });
 
-  it.each([
-    { what: 'not executable', mode: 0o644, content: '#!/bin/sh\n', code: 'EACCES' },
-    { what: 'no program', mode: 0o755, content: 'neither ELF nor script', code: 'ENOEXEC' },
-    { what: 'a script whose interpreter is missing', mode: 0o755, content: '#!/nonexistent\n', code: 'ENOENT' },
-  ])('is rolled back when the node becomes $what after the preflight ($code)', async ({ mode, content, code }) => {
+  it.each(
+    inTurn([
+      { what: 'not executable', mode: 0o644, content: '#!/bin/sh\n', code: 'EACCES' },
+      { what: 'no program', mode: 0o755, content: 'neither ELF nor script', code: 'ENOEXEC' },
+      { what: 'a script whose interpreter is missing', mode: 0o755, content: '#!/nonexistent\n', code: 'ENOENT' },
+    ]),
+  )('is rolled back when the node becomes $what after the preflight ($code)', async ({ mode, content, code }) => {
     const folder = join(demo.vmm.dir, 'bin');
     mkdirSync(folder);
     const node = turncoat(join(demo.folder, 'node'), content, mode);

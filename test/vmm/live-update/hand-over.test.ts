@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } fr
 import { join } from 'node:path';
 import { setImmediate as nextRound } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-
+import { inTurn } from '../../turn.ts';
 import { DemoVmm } from '../demo-vmm.ts';
 import { nodeThat, turncoat } from '../successors.ts';
 
@@ -144,13 +144,15 @@ const building = (does: string): string => `[ "$4" = --build-snapshot ] && ${doe
 const asked = (does: string): string => `[ "$5" = --preflight ] && ${does}`;
 
 describe('an update without a usable snapshot', () => {
-  it.each([
-    { what: 'cannot make one, as an older version', does: building('exit 1') },
-    { what: 'makes none', does: building('exit 0') },
-    { what: 'makes garbage', does: building('{ printf "a snapshot, honestly" >"$3"; exit 0; }') },
-    { what: 'needs too long to make it', does: building('exec sleep 60') },
-    { what: 'cannot start from it', does: asked('exit 14') },
-  ])('is an update all the same: the successor $what', async ({ does }) => {
+  it.each(
+    inTurn([
+      { what: 'cannot make one, as an older version', does: building('exit 1') },
+      { what: 'makes none', does: building('exit 0') },
+      { what: 'makes garbage', does: building('{ printf "a snapshot, honestly" >"$3"; exit 0; }') },
+      { what: 'needs too long to make it', does: building('exec sleep 60') },
+      { what: 'cannot start from it', does: asked('exit 14') },
+    ]),
+  )('is an update all the same: the successor $what', async ({ does }) => {
     const log = join(demo.folder, 'words');
     expect(await demo.update({ node: nodeDoing(`echo "$@" >>${log}\n${does}`) })).toMatchObject({
       status: 'completed',
@@ -190,10 +192,12 @@ process.once = function (event, listener) {
 };`;
 
 describe('a SIGTERM that comes between two images', () => {
-  it.each([
-    { from: 'its snapshot', does: '' },
-    { from: 'its program, as there was no snapshot in time', does: building('exit 1') },
-  ])('ends the VMM as any other, with its socket removed; it starts from $from', async ({ does }) => {
+  it.each(
+    inTurn([
+      { from: 'its snapshot', does: '' },
+      { from: 'its program, as there was no snapshot in time', does: building('exit 1') },
+    ]),
+  )('ends the VMM as any other, with its socket removed; it starts from $from', async ({ does }) => {
     // It sends itself the signal as soon as it has a handler, before it has looked at the state.
     const preload = join(demo.folder, 'preload.cjs');
     writeFileSync(preload, PRELOAD);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import type { UpdateForecast } from '../../../vmm/live-update/cost.ts';
+import { inTurn, isTurn } from '../../turn.ts';
 import { DemoVmm } from '../demo-vmm.ts';
 import { buildIn, nodeThat, patch } from '../successors.ts';
 
@@ -55,7 +56,7 @@ const BAD: readonly (readonly [string, () => Readonly<Record<string, string>>, R
 ];
 
 describe('a successor is refused while the guest runs, if it', () => {
-  it.each(BAD)('%s', async (_, target, reason) => {
+  it.each(inTurn(BAD, 4))('%s', async (_, target, reason) => {
     const ended = await demo.update(target());
     expect(ended).toMatchObject({ status: 'failed' });
     expect(ended.error).toMatch(reason);
@@ -64,7 +65,7 @@ describe('a successor is refused while the guest runs, if it', () => {
     expect(await demo.qmp.execute('x-stats')).toMatchObject({ generation: 0 });
   });
 
-  it('does not answer in time', { timeout: 180_000 }, async () => {
+  it.runIf(isTurn(0, 2))('does not answer in time', { timeout: 180_000 }, async () => {
     const ended = await demo.update({
       node: nodeThat(join(demo.folder, 'node'), 'case "$*" in *build-snapshot*) exit 1 ;; esac; exec sleep 300'),
     });

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { cpus, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-
+import { inTurn, isTurn } from '../../turn.ts';
 import { DemoVmm } from '../demo-vmm.ts';
 import { buildIn, nodeThat, PROGRAMS, patch } from '../successors.ts';
 
@@ -21,14 +21,19 @@ const onResume = (does: string): string =>
   nodeThat(join(demo.folder, 'node'), `case "$*" in *" --resume "*) ${does} ;; esac`);
 
 describe('the guest goes back to the old image, if the new one', () => {
-  it.each([
-    ['exits at once', 'exit 0'],
-    ['is killed', 'kill -SEGV $$'],
-    ['closes what it has inherited, and goes', 'exec 3>&- 4>&-; exec sh -c "exit 1"'],
-    ['has too little memory', 'ulimit -v 500000'],
-    ['has lost the state', 'for last; do :; done; eval "exec $last<&-"'],
-    ['hangs', 'exec sleep 300'],
-  ])('%s', async (_, does) => {
+  it.each(
+    inTurn(
+      [
+        ['exits at once', 'exit 0'],
+        ['is killed', 'kill -SEGV $$'],
+        ['closes what it has inherited, and goes', 'exec 3>&- 4>&-; exec sh -c "exit 1"'],
+        ['has too little memory', 'ulimit -v 500000'],
+        ['has lost the state', 'for last; do :; done; eval "exec $last<&-"'],
+        ['hangs', 'exec sleep 300'],
+      ],
+      3,
+    ),
+  )('%s', async (_, does) => {
     const { pid } = demo.vmm;
     const before = await demo.vmm.stats();
     const ended = await demo.update({ node: onResume(does) });
@@ -56,7 +61,7 @@ it('the guest goes back with a section that the new image did not know, and that
 });
 
 describe('a new image that has run the guest', () => {
-  it('has time of its own to commit, whoever has the CPUs', async ({ onTestFinished }) => {
+  it.runIf(isTurn(0, 4))('has time of its own to commit, whoever has the CPUs', async ({ onTestFinished }) => {
     const ended = demo.updateEnds();
     await demo.resumed({ probation: 0 });
     for (const thread of readdirSync(`/proc/${demo.vmm.pid}/task`)) setPriority(Number(thread), NICE);

@@ -10,6 +10,7 @@ import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
 import { keepSnapshot } from '../../../vmm/live-update/snapshot-cache.ts';
 import { turnNames } from '../../../vmm/live-update/update-turn.ts';
 import { whyNoNamespaces } from '../../namespaces.ts';
+import { isTurn } from '../../turn.ts';
 import { nodeThat } from '../successors.ts';
 import { updateEnded, VmmProcess, type VmmSetting } from '../vmm-process.ts';
 
@@ -107,7 +108,7 @@ describe('the snapshot', () => {
     expect(made()).toBe(1);
   });
 
-  it('is made anew when the kept one is damaged', async () => {
+  it.runIf(isTurn(0, 5))('is made anew when the kept one is damaged', async () => {
     const qmp = await start();
     await update(qmp);
     const [name] = snapshots();
@@ -117,7 +118,7 @@ describe('the snapshot', () => {
     expect(made()).toBe(2);
   });
 
-  it('is made anew when the node refuses the kept one', async () => {
+  it.runIf(isTurn(1, 5))('is made anew when the node refuses the kept one', async () => {
     const qmp = await start();
     await update(qmp);
     const key = snapshots()[0]!.replace('.snapshot', '');
@@ -126,7 +127,7 @@ describe('the snapshot', () => {
     expect(await update(qmp)).toMatchObject(updated('kept'));
   });
 
-  it('is not shared by two nodes', async () => {
+  it.runIf(isTurn(2, 5))('is not shared by two nodes', async () => {
     const qmp = await start();
     await update(qmp);
     node = nodeThat(join(folder, 'other'), `echo made >>${log}.other`);
@@ -134,13 +135,13 @@ describe('the snapshot', () => {
     expect(snapshots()).toHaveLength(2);
   });
 
-  it('is made by each update where there is no cache', async () => {
+  it.runIf(isTurn(3, 5))('is made by each update where there is no cache', async () => {
     const qmp = await start({ env: { LIVEVMM_CACHE: '' } });
     expect(await update(qmp)).toMatchObject(updated('made'));
     expect(await update(qmp)).toMatchObject(updated('made'));
   });
 
-  it('is made by each update where the disk is full', async (context) => {
+  it.runIf(isTurn(4, 5))('is made by each update where the disk is full', async (context) => {
     const why = whyNoNamespaces();
     context.skip(why !== undefined, `no namespaces: ${why}`);
     const mount = 'mkdir -m 700 "$0" && mount -t tmpfs -o size=1m,mode=700 none "$0" && exec "$@"';

@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 
 import { bothGuardians, standingGuardian } from '../../../tools/clients/guardians.ts';
 import { exhaust } from '../../../tools/demo/bad-successors/out-of-memory.ts';
+import { inTurn } from '../../turn.ts';
 import { DemoVmm } from '../demo-vmm.ts';
 import { nodeThat, turncoat } from '../successors.ts';
 
@@ -118,12 +119,14 @@ describe('a VMM with a guardian that always stands by', () => {
     expect(demo.vmm.errors).toMatch(/^vmm: the VMM, process \d+, died; process \d+ runs the guest on$/m);
   });
 
-  it.each([
-    ['at once', 0],
-    ['some ms', 2 + Math.random() * 8],
-    ['some more ms', 10 + Math.random() * 20],
-    ['up to 0.1 s', 30 + Math.random() * 70],
-  ])('is taken over by the guardian of its guardian, which dies after it: %s', async (_, distanceMs) => {
+  it.each(
+    inTurn([
+      ['at once', 0],
+      ['some ms', 2 + Math.random() * 8],
+      ['some more ms', 10 + Math.random() * 20],
+      ['up to 0.1 s', 30 + Math.random() * 70],
+    ]),
+  )('is taken over by the guardian of its guardian, which dies after it: %s', async (_, distanceMs) => {
     const { pid, second } = await bothGuardians(demo.qmp, TIMEOUT_MS);
     for (const _ of [1, 2, 3]) (await demo.vmm.monitor()).close(); // news for both
     const before = await demo.vmm.stats();
@@ -149,7 +152,7 @@ describe('a VMM with a guardian that always stands by', () => {
 });
 
 describe('an update of such a VMM', () => {
-  it.each(['exec', 'transfer'])(
+  it.each(inTurn(['exec', 'transfer']))(
     'by %s has a guardian before and after it, and none that comes in between',
     async (mode) => {
       const before = await standing();

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
 import type { QmpClient } from '../../../tools/clients/qmp-client.ts';
+import { inTurn } from '../../turn.ts';
 import { updateEnded, VmmProcess } from '../vmm-process.ts';
 
 /**
@@ -73,7 +74,7 @@ const MOMENTS: Readonly<Record<string, (qmp: QmpClient) => Promise<Moment>>> = {
   },
 };
 
-describe.each(Object.entries(MOMENTS))('%s', (_, reach) => {
+describe.each(inTurn(Object.entries(MOMENTS), 3))('%s', (_, reach) => {
   it('every command is answered, and the VM is well afterwards', async () => {
     vmm = new VmmProcess('demo');
     const qmp = await client();

@@ -1,8 +1,8 @@
 /**
  * The address space of another process, as a kernel sees it: the object behind a vaddr, and its
  * bytes. Open files of /proc/<pid> hold the mm that they were opened in. After an execve of that
- * process they find nothing (like a mm_struct of a kernel whose users are gone); they never find
- * the new image.
+ * process they never find the new image. They find nothing (like a mm_struct of a kernel whose users
+ * are gone), unless another process shares the old memory (clone(2), CLONE_VM).
  */
 import {
   closeSync,
@@ -50,6 +50,10 @@ function readPagemap(pid: number, firstPage: number, nrPages: number): BigUint64
 const statusText = Buffer.alloc(4096);
 const LOCKED = Buffer.from('\nVmLck:');
 
+/** getauxval(3): the address of 16 random bytes, which Linux makes anew for each image. */
+const AT_RANDOM = 25n;
+const RANDOM_BYTES = 16;
+
 /** The faster ways that may be tried before the way that works everywhere; default: all. */
 export interface AddressSpaceWays {
   /** Look mappings up by PROCMAP_QUERY (Linux 6.11 and later). */
@@ -63,6 +67,8 @@ export class AddressSpace {
   readonly pid: number;
   readonly #maps: number;
   readonly #mem: number;
+  /** What Linux told the image at its start (getauxval(3)): most of it are random addresses. */
+  readonly #auxv: Buffer;
   /** /proc/<pid>/status, of whatever address space the process has now. */
   #status: number | undefined;
   readonly #objects: ObjectFinder;
@@ -80,6 +86,7 @@ export class AddressSpace {
     this.#objects = new ObjectFinder(pid, mapFiles);
     this.#maps = openProc(pid, 'maps', 'r');
     try {
+      this.#auxv = auxvOf(pid);
       this.#mem = openProc(pid, 'mem', 'r+');
     } catch (error) {
       closeSync(this.#maps);
@@ -101,6 +108,33 @@ export class AddressSpace {
     } catch (error) {
       if (codeOf(error) === 'ESRCH') return false; // reaped meanwhile
       throw error;
+    }
+  }
+
+  /**
+   * Whether the process has this address space now. It may have another one, and this one may be
+   * alive all the same: see the head of this file. False, too, where the process may no longer be
+   * looked into. ENFILE when we have no fd left.
+   */
+  isCurrent(): boolean {
+    try {
+      return this.alive() && auxvOf(this.pid).equals(this.#auxv) && this.#hasRandomBytesOf(this.pid);
+    } catch (error) {
+      if (error instanceof SysError && (error.code === 'ESRCH' || error.code === 'EACCES')) return false;
+      throw error;
+    }
+  }
+
+  /** Tells two images from each other whose addresses are the same (personality(2), ADDR_NO_RANDOMIZE). */
+  #hasRandomBytesOf(pid: number): boolean {
+    const vaddr = auxvValue(this.#auxv, AT_RANDOM);
+    if (vaddr === undefined) return true;
+    const [here, there] = [Buffer.alloc(RANDOM_BYTES), Buffer.alloc(RANDOM_BYTES)];
+    const now = openProc(pid, 'mem', 'r');
+    try {
+      return this.read(vaddr, here) === transfer(() => pread(now, there, vaddr)) && here.equals(there);
+    } finally {
+      closeSync(now);
     }
   }
 
@@ -135,8 +169,9 @@ export class AddressSpace {
   }
 
   /**
-   * The result of `read`, which looks into /proc/<pid>, if that still belongs to this address
-   * space; undefined otherwise.
+   * The result of `read`, which looks into /proc/<pid>, if this address space is still alive;
+   * undefined otherwise. `read` sees the address space that the process has now: another one only
+   * where somebody shares this one.
    */
   #alive<T>(read: () => T): T | undefined {
     try {
@@ -241,6 +276,23 @@ export function objectKeyOf(pid: number, fd: number): string | undefined {
   } catch {
     return undefined; // not open: EBADF for the caller
   }
+}
+
+function auxvOf(pid: number): Buffer {
+  const fd = openProc(pid, 'auxv', 'r');
+  try {
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The value of a type in the auxv of a 64-bit image: pairs of unsigned longs. */
+function auxvValue(auxv: Buffer, type: bigint): number | undefined {
+  for (let at = 0; at + 16 <= auxv.length; at += 16) {
+    if (auxv.readBigUInt64LE(at) === type) return Number(auxv.readBigUInt64LE(at + 8));
+  }
+  return undefined;
 }
 
 function openProc(pid: number, name: string, flags: string): number {

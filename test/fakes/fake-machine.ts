@@ -80,6 +80,10 @@ export class FakeSpace {
     return !this.dead;
   }
 
+  isCurrent(): boolean {
+    return this.alive();
+  }
+
   close(): void {
     this.vmas.length = 0;
   }
@@ -222,9 +226,9 @@ export class FakeProcess {
   /** The exec of a thread is told by exit() of this and a new one. */
   entered(): void {}
 
-  /** execve: the old address space is dead, the new one empty. */
-  exec(): void {
-    this.space.dead = true;
+  /** execve: the old address space is dead, unless somebody `shares` it; the new one is empty. */
+  exec({ shared = false } = {}): void {
+    this.space.dead = !shared;
     this.mm.drop();
     this.space = new FakeSpace();
     this.mm = new Mm(this.space as unknown as AddressSpace);

@@ -10,7 +10,6 @@ import { close, getCloexec, setCloexec } from '../../platform/libc/fd.ts';
 import { endHolder, holdMemory, type MemoryHolder } from '../../platform/libc/memory-holder.ts';
 import { execve } from '../../platform/libc/this-process.ts';
 import { nodeEnv } from '../../platform/node-env.ts';
-import type { Vm } from '../vm/vm.ts';
 import {
   type AtRest,
   type CheckedPlan,
@@ -48,7 +47,8 @@ export async function execUpdate(what: Updating, plan: ExecPlan): Promise<never>
   let holder: MemoryHolder | undefined;
   try {
     await monitor?.quiet(REPLACED);
-    if (mayHold(vm, plan)) holder = await holdMemory();
+    // a successor that reads another form would not end it
+    if (isOwnVersion(plan.form, UPDATE_SECTION)) holder = await holdMemory();
     return await vm.change(() => replace(what, plan, { taken, holder }));
   } catch (error) {
     monitor?.release();
@@ -57,14 +57,6 @@ export async function execUpdate(what: Updating, plan: ExecPlan): Promise<never>
     throw error;
   }
 }
-
-/**
- * Whether another process may hold this image's memory over the execve. The successor must know it,
- * to end it. And the emulated kernel sees an execve by the end of the old memory (task.ts): while
- * that lives, it would charge what the new image maps to the old one.
- */
-const mayHold = ({ parts }: Vm, { form }: ExecPlan): boolean =>
-  parts.host === undefined && isOwnVersion(form, UPDATE_SECTION);
 
 async function replace(what: Updating, plan: ExecPlan, ready: Ready): Promise<never> {
   await giveAway(what, {

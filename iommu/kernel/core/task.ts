@@ -97,18 +97,30 @@ export class Process {
     }
   }
 
+  /** The address space that was found last, dead or alive. */
+  get mm(): Mm {
+    return this.#mm;
+  }
+
   /**
-   * The address space that the process has now. A dead one is replaced when the process has
-   * exec'ed. It stays when the process is exiting or gone.
+   * The address space that the process had when its last channel began, or has now if that one is
+   * dead. It stays when the process is exiting or gone.
    */
   currentMm(): Mm {
-    if (!this.#mm.alive() && !this.exited()) {
-      const space = spaceOf(this.pid);
-      if (space) {
-        this.#mm.drop();
-        this.#mm = new Mm(space);
-      }
-    }
+    return this.#mm.alive() ? this.#mm : (this.mmNow() ?? this.#mm);
+  }
+
+  /**
+   * The address space that the process has now. After an execve it is another one, even if somebody
+   * else keeps the old one alive. Undefined when the process is exiting or gone, and when the host
+   * may not look into its new image.
+   */
+  mmNow(): Mm | undefined {
+    if (this.#mm.space.isCurrent()) return this.#mm;
+    const space = this.exited() ? undefined : spaceOf(this.pid);
+    if (!space) return undefined;
+    this.#mm.drop();
+    this.#mm = new Mm(space);
     return this.#mm;
   }
 
@@ -127,7 +139,7 @@ export class Process {
   }
 
   #leaderReplaced(): boolean {
-    return this.#execBy !== undefined && this.#execBy !== this.pid && !this.#mm.alive();
+    return this.#execBy !== undefined && this.#execBy !== this.pid && !this.#mm.space.isCurrent();
   }
 
   /**
@@ -222,11 +234,9 @@ export class ChannelTask implements Task {
     if (!existsSync(`/proc/${process.pid}/task/${tid}`)) throw esrch(`process ${process.pid} has no thread ${tid}`);
     this.tid = tid;
     this.process = process;
-    this.mm = process.currentMm().grab();
-    if (!this.mm.alive()) {
-      this.mm.drop();
-      throw eacces(`the address space of process ${process.pid} cannot be looked into`);
-    }
+    const mm = process.mmNow();
+    if (!mm) throw eacces(`the address space of process ${process.pid} cannot be looked into`);
+    this.mm = mm.grab();
     this.killed = killed;
     this.#memlock = memlock;
   }

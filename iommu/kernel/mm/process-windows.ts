@@ -90,7 +90,7 @@ export class ProcessWindows {
 function openMemory(mm: Mm): number {
   const { pid } = mm.space;
   const memFd = open(`/proc/${pid}/mem`);
-  if (mm.alive()) return memFd;
+  if (mm.space.isCurrent()) return memFd;
   // The process exec'ed or exited meanwhile: the opened file is the memory of another image or
   // process.
   close(memFd);

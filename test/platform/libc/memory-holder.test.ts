@@ -1,46 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { createInterface, type Interface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
-import type { MemoryHolder } from '../../../platform/libc/memory-holder.ts';
-
-const OWNER = fileURLToPath(new URL('./memory-holder-owner.ts', import.meta.url));
-
-/** A process that has a holder. */
-class Owner {
-  readonly process: ChildProcess;
-  readonly #lines: Interface;
-
-  constructor(...words: string[]) {
-    const stdio = ['pipe', 'pipe', 'inherit'] as const;
-    this.process = spawn(process.execPath, ['--import', 'tsx', OWNER, ...words], { stdio: [...stdio] });
-    this.#lines = createInterface({ input: this.process.stdout! });
-    onTestFinished(() => void this.process.kill('SIGKILL'));
-  }
-
-  get pid(): number {
-    return this.process.pid!;
-  }
-
-  async says(): Promise<unknown> {
-    const [line] = await once(this.#lines, 'line');
-    return JSON.parse(line as string);
-  }
-
-  async does(word: 'end' | 'exec'): Promise<void> {
-    const done = this.says();
-    this.process.stdin!.write(`${word}\n`);
-    expect(await done).toBe('done');
-  }
-
-  async holder(): Promise<MemoryHolder> {
-    return (await this.says()) as MemoryHolder;
-  }
-}
+import { Owner } from './memory-owner.ts';
 
 /** Where the heap begins: at a random address in each memory. */
 const heapOf = (pid: number): string | undefined =>
@@ -92,6 +54,6 @@ describe('a holder of memory', () => {
   });
 
   it('is not there when the process can open no fds', async () => {
-    expect(await new Owner('full').says()).toBeNull();
+    expect(await new Owner(['full']).says()).toBeNull();
   });
 });

@@ -16,11 +16,12 @@ const KIB_PER_PAGE = 4;
  * exec, the new image's (ACC-5). The caller's own address space is alive and is not tested.
  */
 export function mmOf(iommu: VfioIommu, entry: DmaEntry, caller: Task | undefined): Mm | undefined {
-  if (entry.mm === caller?.mm || entry.mm.alive()) return entry.mm;
+  if (entry.mm === caller?.mm) return entry.mm;
+  if (iommu.profile.chargedMm === 'of-mapping') return entry.mm.alive() ? entry.mm : undefined;
   const { process } = entry.mapper;
-  if (iommu.profile.chargedMm === 'of-mapping' || process.exited()) return undefined;
   const mm = process.currentMm();
-  if (!mm.alive()) return undefined;
+  if (!mm.alive() || process.exited()) return undefined;
+  if (mm === entry.mm) return mm;
   entry.mm.drop();
   entry.mm = mm.grab();
   return mm;

@@ -76,7 +76,7 @@ function copyChunk(iommu: VfioIommu, entry: DmaEntry, request: RwRequest): void 
  * access. In a dead one the copy finds nothing: only then it is asked.
  */
 function copyByDevice(iommu: VfioIommu, entry: DmaEntry, request: RwRequest): void {
-  const { mm } = entry;
+  const { mm } = iommu.profile.chargedMm === 'of-mapping' ? entry : entry.mapper.process;
   try {
     copyIn(mm, entry, request);
   } catch (error) {

@@ -7,6 +7,7 @@ import { ChannelTask, Process, ProcessTable } from '../../../../iommu/kernel/cor
 import { getRlimit, RLIMIT_MEMLOCK } from '../../../../platform/libc/other-process.ts';
 import { hasIpcLock, hasIpcLockWhereItIs } from '../../../../platform/process.ts';
 import { whyNoNamespaces } from '../../../namespaces.ts';
+import { Owner } from '../../../platform/libc/memory-owner.ts';
 
 /** A process that execs when it is told to. */
 let child: ChildProcess;
@@ -42,6 +43,29 @@ describe('process', () => {
     expect(mm).not.toBe(old);
     expect(mm.alive()).toBe(true);
     expect(process.exited()).toBe(false);
+    old.drop();
+    process.close();
+  });
+
+  it.each([
+    ['', []],
+    [' at the same addresses', ['setarch', '-R']],
+  ])('gets a new address space%s though another process keeps the old one alive', async (_, under) => {
+    const owner = new Owner([], under);
+    await owner.holder();
+    const process = new Process(owner.pid);
+    const old = process.currentMm().grab();
+    expect(process.mmNow()).toBe(old);
+
+    await owner.does('exec');
+
+    expect(old.alive()).toBe(true);
+    const mm = process.mmNow();
+    expect(mm).not.toBe(old);
+    expect(process.mmNow()).toBe(mm);
+    expect(process.currentMm()).toBe(mm);
+    await owner.does('end');
+    expect(old.alive()).toBe(false);
     old.drop();
     process.close();
   });

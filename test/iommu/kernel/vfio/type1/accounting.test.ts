@@ -308,6 +308,23 @@ describe('the address space of an entry (mmgrab)', () => {
     expect(isHeld(space)).toBe(false);
   });
 
+  it.each(['5.12', '6.12'] as const)(
+    'loses its charge to the next image also while somebody shares it, %s',
+    (profile) => {
+      start({ profile });
+      const { mm } = container.process;
+      container.map(0, 2 * PAGE, vaddr);
+      container.unmap(0, 2 * PAGE, UNMAP_VADDR);
+      const [vma] = container.process.space.vmas;
+      container.process.exec({ shared: true });
+      container.map(0, 2 * PAGE, container.process.space.map(vma!.object), VADDR);
+      container.map(16 * PAGE, PAGE, container.process.space.map(vma!.object));
+      expect([mm.lockedVm, locked()]).toEqual(profile === '5.12' ? [2, 1] : [0, 3]);
+      container.unmap(0, 2 * PAGE);
+      expect([mm.lockedVm, locked()]).toEqual(profile === '5.12' ? [2, -1] : [0, 1]);
+    },
+  );
+
   it('is let go by MAP VADDR of the next image', () => {
     const { space } = container.process;
     container.map(0, PAGE, vaddr);

@@ -289,6 +289,21 @@ describe('dma_rw by a thread of the kernel, after an exec of the process', () =>
     there.close();
   });
 
+  it.each([
+    ['5.12', 'the new image', 0, 9],
+    ['6.12', 'the address space of the mapping', 9, 0],
+  ] as const)('reaches, while somebody shares the old memory, in %s that of %s', async (profile, _, old, now) => {
+    start({ profile });
+    const before = container.process.space.vmas[0]!.object;
+    container.process.exec({ shared: true });
+    const there = new FakeObject(PAGE);
+    container.process.space.map(there, {}, vaddr);
+
+    expect(await settle(access(true))).toBe('ok');
+    expect([before.bytes[0], there.bytes[0]]).toEqual([old, now]);
+    there.close();
+  });
+
   it('EPERM since 6.3: the address space of the mapping is gone', async () => {
     start({ profile: '6.12' });
     container.process.exec();

@@ -23,10 +23,10 @@ case $program in /*) ;; *) program=$PWD/${program#./} ;; esac
   dist=${program%/*} folder=
   if [ -z "$NODE_OPTIONS" ] && [ -r "$dist/vmm-start.key" ]; then
     { IFS= read -r folder; IFS= read -r addon; IFS= read -r stats; } <"$dist/vmm-start.key"
-    set -- "$(command -v node)" "$dist/vmm-start.cjs" "$dist/vmm-start.blob" "$addon"
+    set -- "$(command -v node)" "$dist/vmm-start.cjs" "$dist/vmm-start.blob"
     set -- $(LC_ALL=C stat -L -c '%d %i %s %Y %Z' "$@" 2>/dev/null)
   fi
-  if [ "$folder" = "$dist" ] && [ "$*" = "$stats" ]; then
+  if [ "$folder" = "$dist" ] && [ -r "$addon" ] && [ "$*" = "$stats" ]; then
     set -- --no-rehash-snapshot --snapshot-blob "$dist/vmm-start.blob"
   else
     set --

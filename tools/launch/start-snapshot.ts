@@ -3,9 +3,11 @@
  * node that builds. Node ends at once when it refuses a snapshot, so its key is compared before
  * (here, and in launcher.sh). The key is three lines: the folder of the build and the path of
  * koffi's native half, because a snapshot contains paths; and what `stat -c '%d %i %s %Y %Z'` tells
- * of the files that it depends on. Whoever changes a file changes its ctime.
+ * of the files that it was made from. Whoever changes a file changes its ctime. Koffi has to be
+ * there and may change: a VMM loads what it finds, and whoever makes a hard link to a package's
+ * files changes their ctime, too.
  */
-import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { koffiAddon } from '../../platform/libc/koffi.ts';
@@ -22,7 +24,8 @@ const KEY = `${folder}/vmm-start.key`;
 /** ENOENT: a file that it depends on is not there. */
 function startKey(): string {
   const addon = koffiAddon.path ?? '';
-  const stats = [process.execPath, `${folder}/${START_PROGRAM}`, START_BLOB, addon].flatMap((path) => {
+  accessSync(addon, constants.R_OK);
+  const stats = [process.execPath, `${folder}/${START_PROGRAM}`, START_BLOB].flatMap((path) => {
     const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
     return [dev, ino, size, mtimeNs / NS_PER_S, ctimeNs / NS_PER_S];
   });

@@ -1,7 +1,7 @@
 /** What the emitters of all kinds of instructions use: registers, and the ways out of a region. */
 import { HartJournal } from '../journal-layout.ts';
 import type { Decoded } from './fields.ts';
-import { registersOf } from './registers.ts';
+import { readsOf, writesOf } from './registers.ts';
 import { Code, F64, I32, I64, op, type ValueType } from './wasm.ts';
 import { F, JUMP_ENTRIES, X } from './workspace.ts';
 
@@ -81,8 +81,11 @@ export class Emitter {
   readonly code = new Code();
   readonly context: Context;
   readonly places: Places;
-  readonly #local = new Map<number, number>();
-  readonly #written: readonly number[];
+  /** By register; those that the region does not use have none. */
+  readonly #local: (number | undefined)[] = [];
+  #locals = 0;
+  /** As a bit each. */
+  readonly #written: number;
   /** Labels that are open. */
   #depth = 0;
   /** The label behind which the present block leaves for the interpreter. */
@@ -93,19 +96,17 @@ export class Emitter {
   constructor(context: Context, places: Places, instructions: readonly Decoded[]) {
     this.context = context;
     this.places = places;
-    const used = new Set<number>();
-    const written = new Set<number>();
+    let used = 0;
+    let written = 0;
     for (const each of instructions) {
-      const { reads, writes } = registersOf(each);
-      for (const register of [...reads, ...writes]) used.add(register);
-      for (const register of writes) written.add(register);
+      used |= readsOf(each);
+      written |= writesOf(each);
     }
-    used.delete(0);
-    written.delete(0);
-    for (const register of [...used].sort((a, b) => a - b)) {
-      this.#local.set(register, FIRST_REGISTER + this.#local.size);
+    used |= written;
+    for (let register = 1; register < 32; register++) {
+      if (used & (1 << register)) this.#local[register] = FIRST_REGISTER + this.#locals++;
     }
-    this.#written = [...written];
+    this.#written = written;
   }
 
   /** Beyond the parameters. */
@@ -114,14 +115,17 @@ export class Emitter {
       [5, I64],
       [5, I32],
       [2, F64],
-      [this.#local.size, I64],
+      [this.#locals, I64],
     ];
   }
 
   /** Loads the registers that the region uses, and the journal's head. */
   enter(): void {
     this.#loadHead();
-    for (const [register, local] of this.#local) this.word(op.i64Load, X + 8 * register).set(local);
+    for (let register = 1; register < 32; register++) {
+      const local = this.#local[register];
+      if (local !== undefined) this.word(op.i64Load, X + 8 * register).set(local);
+    }
   }
 
   /** Calls an imported function, which may write into the journal. */
@@ -141,10 +145,11 @@ export class Emitter {
 
   /** Stores the registers that the region writes. */
   spill(): void {
-    for (const register of this.#written) {
+    for (let register = 1; register < 32; register++) {
+      if ((this.#written & (1 << register)) === 0) continue;
       this.code
         .i32(0)
-        .get(this.#local.get(register)!)
+        .get(this.#local[register]!)
         .memory(op.i64Store, this.#address(X + 8 * register));
     }
   }
@@ -160,13 +165,13 @@ export class Emitter {
 
   /** x[register] onto the stack. */
   get(register: number): Code {
-    const local = this.#local.get(register);
+    const local = this.#local[register];
     return local === undefined ? this.code.i64(0) : this.code.get(local);
   }
 
   /** The top of the stack into x[register]. */
   set(register: number): Code {
-    return register === 0 ? this.code.byte(op.drop) : this.code.set(this.#local.get(register)!);
+    return register === 0 ? this.code.byte(op.drop) : this.code.set(this.#local[register]!);
   }
 
   /** An instruction's immediate value, and what is added to it, as 64 bits onto the stack. */

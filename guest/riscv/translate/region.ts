@@ -207,7 +207,8 @@ export class Region {
     if (count > 0) e.code.get(LEFT_LOCAL).i32(count).byte(op.i32Sub).set(LEFT_LOCAL);
     const step = e.open(op.block);
     let jumps = false;
-    for (const [i, each] of instructions.slice(0, count).entries()) {
+    for (let i = 0; i < count; i++) {
+      const each = instructions[i]!;
       e.at(each.pc - block.pc, count - i, step);
       jumps = each === last && this.#jumps(block, each);
       if (!jumps) this.#instruction(each);

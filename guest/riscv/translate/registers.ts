@@ -1,4 +1,4 @@
-/** Which x registers an instruction reads and writes. */
+/** Which x registers an instruction reads and writes. Bits of an int32: no garbage. */
 import type { Decoded } from './fields.ts';
 
 /** Instructions of F and D, most of whose registers are f registers. */
@@ -10,35 +10,49 @@ export const floatWritesX = (name: string): boolean => WRITES_X.test(name);
 /** Of a CSR instruction: rs1 is a value, not a register. */
 const IMMEDIATE = 0x4000;
 
-export interface Registers {
-  readonly reads: readonly number[];
-  readonly writes: readonly number[];
-}
+const NONE = 0;
+const bit = (register: number): number => 1 << register;
 
-export function registersOf({ instruction, word, rd, rs1, rs2 }: Decoded): Registers {
+/** HOT. The registers that are read, as a bit each. x0 may be among them. */
+export function readsOf({ instruction, word, rs1, rs2 }: Decoded): number {
   const { name, format, extension } = instruction;
-  if (extension === 'F' || extension === 'D') {
-    return { reads: floatReadsX(name) ? [rs1] : [], writes: floatWritesX(name) ? [rd] : [] };
-  }
+  if (extension === 'F' || extension === 'D') return floatReadsX(name) ? bit(rs1) : NONE;
   switch (format) {
-    case 'U':
-    case 'J':
-      return { reads: [], writes: [rd] };
     case 'I':
     case 'shift':
     case 'shiftw':
     case 'unary':
     case 'lr':
-      return { reads: [rs1], writes: [rd] };
+      return bit(rs1);
     case 'csr':
-      return { reads: word & IMMEDIATE ? [] : [rs1], writes: [rd] };
+      return word & IMMEDIATE ? NONE : bit(rs1);
     case 'R':
     case 'amo':
-      return { reads: [rs1, rs2], writes: [rd] };
     case 'S':
     case 'B':
-      return { reads: [rs1, rs2], writes: [] };
+      return bit(rs1) | bit(rs2);
     default:
-      return { reads: [], writes: [] };
+      return NONE;
+  }
+}
+
+/** HOT. Those that are written. */
+export function writesOf({ instruction, rd }: Decoded): number {
+  const { name, format, extension } = instruction;
+  if (extension === 'F' || extension === 'D') return floatWritesX(name) ? bit(rd) : NONE;
+  switch (format) {
+    case 'U':
+    case 'J':
+    case 'I':
+    case 'shift':
+    case 'shiftw':
+    case 'unary':
+    case 'lr':
+    case 'csr':
+    case 'R':
+    case 'amo':
+      return bit(rd);
+    default:
+      return NONE;
   }
 }

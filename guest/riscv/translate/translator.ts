@@ -13,7 +13,7 @@ import { isExact } from '../memory.ts';
 import { FETCH } from '../pmp.ts';
 import { executeSystem } from '../system.ts';
 import { jump, raise } from '../trap.ts';
-import { type Entry, TranslationCache } from './cache.ts';
+import { TranslationCache } from './cache.ts';
 import type { ColdOptions } from './cold.ts';
 import { Contexts } from './contexts.ts';
 import { discover } from './discover.ts';
@@ -246,11 +246,10 @@ export class Translator implements Executor {
   /** The jump cache knows core.pc, at `offset` in RAM, afterwards: as a region's, or as cold. */
   #addJump(core: Core, offset: number, context: Context): void {
     const { pc, memory } = core;
-    const find = (): Entry | undefined => this.#cache.find(offset, pc, context.id, memory, this.#fences);
-    let found = find();
+    let found = this.#cache.find(offset, pc, context.id, memory, this.#fences);
     if (!found && this.#workspace.i32[this.#workspace.heatWord(pc)]! >= this.#hot) {
       this.#want(core, offset, context);
-      found = find();
+      found = this.#cache.find(offset, pc, context.id, memory, this.#fences);
     }
     if (!found?.region.shown) {
       this.#contexts.addJump(context, pc, COLD, 1 << LEAST_SHIFT);

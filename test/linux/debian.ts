@@ -19,7 +19,7 @@ export const inTurn = <T>(ways: readonly T[]): readonly T[] =>
   ways.filter((_, at) => isWanted && (isWhole || Number(turn) % ways.length === at));
 
 /** Each takes a minute. */
-const TESTS = ['board', 'replay', 'typing', 'demo'] as const;
+const TESTS = ['board', 'replay', 'typing', 'demo', 'held-request'] as const;
 
 /** Whether it is one of those that run now. */
 export const isWantedNow = (test: (typeof TESTS)[number]): boolean => inTurn(TESTS).includes(test);

@@ -54,6 +54,6 @@ describe('a holder of memory', () => {
   });
 
   it('is not there when the process can open no fds', async () => {
-    expect(await new Owner(['full']).says()).toBeNull();
+    expect(await new Owner('full').says()).toBeNull();
   });
 });

@@ -10,14 +10,16 @@ import type { MemoryHolder } from '../../../platform/libc/memory-holder.ts';
 
 const OWNER = fileURLToPath(new URL('./memory-holder-owner.ts', import.meta.url));
 
+const WORD_LENGTH = 60;
+
 /** A process that has a holder; it ends with the test. */
 export class Owner {
   readonly process: ChildProcess;
   readonly #lines: Interface;
 
-  /** `words` for the program; `under`: a command that is to start it. */
-  constructor(words: readonly string[] = [], under: readonly string[] = []) {
-    const [command, ...args] = [...under, process.execPath, '--import', 'tsx', OWNER, ...words];
+  /** `under`: a command that is to start it. */
+  constructor(word: 'full' | '' = '', under: readonly string[] = []) {
+    const [command, ...args] = [...under, process.execPath, '--import', 'tsx', OWNER, word.padEnd(WORD_LENGTH)];
     this.process = spawn(command!, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.process.stdout! });
     onTestFinished(() => void this.process.kill('SIGKILL'));

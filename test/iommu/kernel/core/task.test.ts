@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -47,28 +47,30 @@ describe('process', () => {
     process.close();
   });
 
-  it.each([
-    ['', []],
-    [' at the same addresses', ['setarch', '-R']],
-  ])('gets a new address space%s though another process keeps the old one alive', async (_, under) => {
-    const owner = new Owner([], under);
-    await owner.holder();
-    const process = new Process(owner.pid);
-    const old = process.currentMm().grab();
-    expect(process.mmNow()).toBe(old);
+  // a seccomp filter may forbid personality(2)
+  const canBeFixed = spawnSync('setarch', ['-R', 'true']).status === 0;
+  it.for([[], ...(canBeFixed ? [['setarch', '-R']] : [])])(
+    'gets a new address space though another process keeps the old one alive',
+    async (under) => {
+      const owner = new Owner('', under);
+      await owner.holder();
+      const process = new Process(owner.pid);
+      const old = process.currentMm().grab();
+      expect(process.mmNow()).toBe(old);
 
-    await owner.does('exec');
+      await owner.does('exec');
 
-    expect(old.alive()).toBe(true);
-    const mm = process.mmNow();
-    expect(mm).not.toBe(old);
-    expect(process.mmNow()).toBe(mm);
-    expect(process.currentMm()).toBe(mm);
-    await owner.does('end');
-    expect(old.alive()).toBe(false);
-    old.drop();
-    process.close();
-  });
+      expect(old.alive()).toBe(true);
+      const mm = process.mmNow();
+      expect(mm).not.toBe(old);
+      expect(process.mmNow()).toBe(mm);
+      expect(process.currentMm()).toBe(mm);
+      await owner.does('end');
+      expect(old.alive()).toBe(false);
+      old.drop();
+      process.close();
+    },
+  );
 
   it('ends when a thread other than its leader execs, though the pid lives on (ACC-7)', async () => {
     const table = new ProcessTable();

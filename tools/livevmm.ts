@@ -2,9 +2,7 @@
  * The program: `livevmm <command> [options]`. A mistake is shown as one line on stderr. A user
  * never sees a stack trace.
  */
-import type { Worker } from 'node:worker_threads';
-
-import { startKernelWorker } from '../devices/board/kernel-worker.ts';
+import { startEarly } from '../devices/board/early-threads.ts';
 import { VERSION } from '../platform/version.ts';
 import { type Command, UsageError } from './cli/command.ts';
 import { checkFdLimit } from './cli/fd-limit.ts';
@@ -14,10 +12,10 @@ interface Listed {
   readonly summary: string;
   load(): Promise<Command>;
   /**
-   * Whether it is sure to need a kernel of its own. The kernel's thread then starts first of all,
-   * because the guest's first byte waits longest for it.
+   * How many devices of a board of its own it is about to have; undefined: it has no board. The
+   * board's threads start first of all, because the guest's first byte waits longest for them.
    */
-  needsKernel?(words: readonly string[]): boolean;
+  ownDevices?(words: readonly string[]): number | undefined;
 }
 
 /** Only the command that is asked for is loaded, from a bundle of its own (build.mjs). */
@@ -33,7 +31,7 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   run: {
     summary: 'run a guest, on a host or with a private one',
     load: async () => (await import('./commands/run.ts')).run,
-    needsKernel: hasOwnDevice,
+    ownDevices,
   },
   update: {
     summary: 'replace a running VMM by a new image of itself, or of another version or Node',
@@ -73,17 +71,12 @@ const COMMANDS: Readonly<Record<string, Listed>> = {
   },
 };
 
-/** Whether these words of `run` give a device to a private board. */
-function hasOwnDevice(words: readonly string[]): boolean {
-  const text = words.join(' ');
-  return /(^| )--?(device[ =](?!virt(io-|console))|iommu[ =])/.test(text) && !/(^| )--?host[ =]/.test(text);
-}
-
-/** A command line that makes no sense ends the process while its thread starts. */
-function startKernel(): Worker {
-  const worker = startKernelWorker();
-  worker.unref();
-  return worker;
+/** What the words of `run` say of a private board. Whoever reads them in full knows better. */
+function ownDevices(words: readonly string[]): number | undefined {
+  const text = ` ${words.join(' ')}`;
+  const nrDevices = text.match(/ --?device[ =](?!virt(io-|console))/g)?.length ?? 0;
+  const hasBoard = (nrDevices > 0 || / --?iommu[ =]/.test(text)) && !/ --?host[ =]/.test(text);
+  return hasBoard ? nrDevices : undefined;
 }
 
 function overview(): string {
@@ -119,14 +112,15 @@ async function main(words: readonly string[]): Promise<number> {
     return name === undefined ? 2 : 0;
   }
   if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`no command '${name}'; see livevmm --help`);
-  const { load, needsKernel } = COMMANDS[name]!;
+  const { load, ownDevices } = COMMANDS[name]!;
   if (wantsHelp(rest)) {
     process.stdout.write((await load()).help);
     return 0;
   }
   checkFdLimit();
-  const kernel = needsKernel?.(rest) ? startKernel() : undefined;
-  return (await load()).run(rest, kernel);
+  const nrDevices = ownDevices?.(rest);
+  const early = nrDevices === undefined ? undefined : startEarly(nrDevices);
+  return (await load()).run(rest, early);
 }
 
 /**

@@ -31,7 +31,8 @@ import { parseProperties } from '../kit/properties.ts';
 import type { DeviceWorkerData } from '../kit/protocol.ts';
 import { type BoardDeviceInfo, type BoardInfo, describe, type Installed } from './board-info.ts';
 import { type BoardOptions, type BoardPlan, type KernelSocket, kvemuGroups, planBoard } from './board-options.ts';
-import { DeviceThread } from './device-thread.ts';
+import { type DevicePlan, DeviceThread } from './device-thread.ts';
+import type { EarlyThreads } from './early-threads.ts';
 import type { PlannedDevice } from './floor-plan.ts';
 import { buildUnit } from './iommu-units.ts';
 import { KernelRequests } from './kernel-requests.ts';
@@ -117,12 +118,12 @@ export class Board {
   }
 
   /**
-   * Starts the devices' threads and a kernel's, and waits for none of them. `boot` does. `worker`:
-   * the kernel's thread, if it has been started. EINVAL as for `start`.
+   * Starts the devices' threads and a kernel's, and waits for none of them. `boot` does. `early`:
+   * threads that have been started. EINVAL as for `start`.
    */
   static async powerOn(
     options: BoardOptions,
-    { hasKernel, worker }: { readonly hasKernel: boolean; readonly worker?: Worker | undefined },
+    { hasKernel, early }: { readonly hasKernel: boolean; readonly early?: EarlyThreads | undefined },
   ): Promise<Board> {
     const plan = planBoard(options);
     const software = {
@@ -133,19 +134,21 @@ export class Board {
       tablesMode: options.tablesMode,
     } as const;
     // First: no other start takes as long, and it needs nothing of the board
-    const kernel = hasKernel ? new KernelThread(worker) : undefined;
+    const kernel = hasKernel ? new KernelThread(early?.kernel) : undefined;
     let board: Board | undefined;
     try {
       board = new Board(options, plan, kernel);
       const kernelRam = board.#memory.addKernelRam(options.kernelRamBytes ?? KERNEL_RAM_BYTES);
       const doorbell = board.#memory.addDoorbell(board.#interrupts, board.#pages);
       const reserved = reserve(board.#memory, options.pkernfsBytes);
-      board.#installDevices(plan.plan);
+      board.#installDevices(plan.plan, early?.devices ?? []);
       board.#setBoot(software, { kernelRam, doorbell, reserved });
       return board;
     } catch (error) {
       await (board ?? kernel)?.stop();
       throw error;
+    } finally {
+      for (const unused of early?.devices ?? []) void unused.terminate();
     }
   }
 
@@ -160,7 +163,7 @@ export class Board {
     await Promise.all(this.#installed.map(({ thread }) => thread.started()));
   }
 
-  #installDevices(plan: readonly PlannedDevice[]): void {
+  #installDevices(plan: readonly PlannedDevice[], early: Worker[]): void {
     const agents = this.#units.map(() => 0);
     const files = plan.map((device) => this.#files.open(device));
     const functions = plan.map((device) => this.#createFunction(device));
@@ -170,7 +173,7 @@ export class Board {
       const { model, bdf, properties, barAddresses, interruptLine, rom } = device;
       const pciFunction = functions[i]!;
       const { port, ranges } = this.#memory.subscribe();
-      const thread = new DeviceThread({
+      const devicePlan: DevicePlan = {
         function: pciFunction,
         data: {
           folder: model.folder,
@@ -188,7 +191,8 @@ export class Board {
         },
         physicalPort: port,
         onFailure: (reason) => this.#report(`device ${formatBdf(bdf)} (${model.type.name}) failed: ${reason}`),
-      });
+      };
+      const thread = new DeviceThread(devicePlan, early.shift());
       this.#installed.push({ plan: device, function: pciFunction, thread });
     }
     this.#watch(files);

@@ -2,16 +2,16 @@
  * One device worker as the board sees it. The board starts, halts, resumes and stops the worker
  * here, and learns here of its death.
  */
-import type { MessagePort } from 'node:worker_threads';
+import type { MessagePort, Worker } from 'node:worker_threads';
 import type { PciFunction } from '../../iommu/bus/pci-function.ts';
 import { closePeerBox } from '../../iommu/bus/peer-cycles.ts';
 import { releaseAgent } from '../../iommu/hardware/epoch.ts';
 import { etimedout } from '../../platform/errno.ts';
 import { ringBell } from '../../platform/mailbox.ts';
 import { OwnedThread } from '../../platform/owned-thread.ts';
-import { startWorker } from '../../platform/thread.ts';
 import { CONTROL_BYTES, DeviceControl, type DeviceState, HALTED, RUNNING, STOPPED } from '../kit/control.ts';
 import type { DeviceMessage, DeviceWorkerData } from '../kit/protocol.ts';
+import { startDeviceWorker } from './early-threads.ts';
 
 const START_MS = 30_000; // a loaded machine, and tsx
 const REACT_MS = 5000;
@@ -46,7 +46,8 @@ export class DeviceThread {
   readonly #watchers = new Set<() => void>();
   failure: string | undefined;
 
-  constructor(plan: DevicePlan) {
+  /** `early`: a thread that has been started. */
+  constructor(plan: DevicePlan, early?: Worker) {
     this.#plan = plan;
     const control = this.controlPage;
     this.control = new DeviceControl(control);
@@ -55,7 +56,9 @@ export class DeviceThread {
     const shared = { mailbox, intx, counters, timeline, barGate, peerBox, registerPages, control };
     const data: DeviceWorkerData = { ...plan.data, ...shared, bdf, physicalPort };
     const transferList = [physicalPort, ...(data.mediated ? [data.mediated.port] : [])];
-    const worker = startWorker('devices/kit/worker', data, { name: `${name} ${bdf.toString(16)}`, transferList });
+    const worker = early ?? startDeviceWorker(`${name} ${bdf.toString(16)}`);
+    worker.ref();
+    worker.postMessage(data, transferList);
     this.#thread = new OwnedThread(worker);
     worker.on('message', (_: DeviceMessage) => this.#wakeWatchers());
     worker.on('error', (error) => this.#fail(error instanceof Error ? error.message : String(error)));

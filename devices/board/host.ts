@@ -1,8 +1,7 @@
 /** The host process: it has a board on its main thread, which stays free to answer. */
-import type { Worker } from 'node:worker_threads';
-
 import { Board } from './board.ts';
 import type { BoardOptions } from './board-options.ts';
+import type { EarlyThreads } from './early-threads.ts';
 
 export type { BackendKind } from '../kit/device.ts';
 export type { BoardDeviceInfo, BoardInfo } from './board.ts';
@@ -24,8 +23,8 @@ export function startHost(options: BoardOptions & { readonly socketPath: string 
 
 /**
  * Starts the threads of a board, a kernel's among them, and waits for none: Board.boot does.
- * `worker`: the kernel's, if it has been started (kernel-worker.ts). EINVAL as for startHost.
+ * `early`: those that have been started. EINVAL as for startHost.
  */
-export function powerOnHost(options: BoardOptions, worker?: Worker): Promise<Board> {
-  return Board.powerOn(options, { hasKernel: true, worker });
+export function powerOnHost(options: BoardOptions, early?: EarlyThreads): Promise<Board> {
+  return Board.powerOn(options, { hasKernel: true, early });
 }

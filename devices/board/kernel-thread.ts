@@ -7,7 +7,7 @@ import type { MessagePort, Worker } from 'node:worker_threads';
 import type { KernelBegin, KernelMessage, KernelStop, KernelWorkerData } from '../../iommu/kernel/board/protocol.ts';
 import { enoexec, SysError } from '../../platform/errno.ts';
 import { OwnedThread } from '../../platform/owned-thread.ts';
-import { startKernelWorker } from './kernel-worker.ts';
+import { startKernelWorker } from './early-threads.ts';
 
 const START_MS = 30_000;
 const STOP_MS = 5000;

@@ -3,8 +3,8 @@
  * There is one at a time.
  */
 import { ebusy } from '../../platform/errno.ts';
+import { startKernelWorker } from './early-threads.ts';
 import { KernelThread } from './kernel-thread.ts';
-import { startKernelWorker } from './kernel-worker.ts';
 import { type NextKernel, nextKernel } from './next-kernel.ts';
 
 /** A kernel that is loaded, and can begin when the present one has gone down. */

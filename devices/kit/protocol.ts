@@ -1,6 +1,6 @@
 /**
- * Messages between the board and a device worker: the data it is started with, and what it reports.
- * Requests go by control.ts and the mailbox.
+ * Messages between the board and a device worker: the data with which it begins, and what it
+ * reports. Requests go by control.ts and the mailbox.
  */
 import type { MessagePort } from 'node:worker_threads';
 

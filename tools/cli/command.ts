@@ -3,7 +3,8 @@
  * errors become one line for the user.
  */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import type { Worker } from 'node:worker_threads';
+
+import type { EarlyThreads } from '../../devices/board/early-threads.ts';
 
 /** The user asked for something that makes no sense. Shown as one line on stderr. */
 export class UsageError extends Error {
@@ -21,10 +22,10 @@ export interface Command {
   /** The whole text of `livevmm <command> --help`. */
   readonly help: string;
   /**
-   * Runs the command. Resolves to the exit status. `kernel`: the thread of a kernel
-   * (devices/board/kernel-worker.ts) that was started before the command was loaded.
+   * Runs the command. Resolves to the exit status. `early`: threads of a board that were
+   * started before the command was loaded.
    */
-  run(words: readonly string[], kernel?: Worker): Promise<number>;
+  run(words: readonly string[], early?: EarlyThreads): Promise<number>;
 }
 
 type Options = NonNullable<ParseArgsConfig['options']>;

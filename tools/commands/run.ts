@@ -5,8 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Worker } from 'node:worker_threads';
-
+import { type EarlyThreads, endEarly } from '../../devices/board/early-threads.ts';
 import type { Board, BoardOptions } from '../../devices/board/host.ts';
 import { DEFAULT_PROFILE, PROFILE_NAMES } from '../../iommu/kernel/core/profile.ts';
 import { setCloexec } from '../../platform/libc/fd.ts';
@@ -125,8 +124,8 @@ type Vmm = Pick<Child, 'kill' | 'exited'>;
 /** What was started before the words were read. */
 interface Started {
   readonly awaiting?: AwaitingVmm | undefined;
-  /** The thread of a private board's kernel. */
-  readonly kernel: Worker | undefined;
+  /** Threads of a private board. */
+  readonly early: EarlyThreads | undefined;
 }
 
 /** Starts a VMM, unless one waits already. */
@@ -152,10 +151,10 @@ async function follow(child: Vmm): Promise<number> {
 async function runOnPrivateHost(
   machine: Pick<BoardOptions, 'devices' | 'units' | 'profile' | 'pkernfsBytes'>,
   options: VmmPlan,
-  { awaiting, kernel }: Started,
+  { awaiting, early }: Started,
 ): Promise<number> {
   const { powerOnHost } = await import('../../devices/board/host.ts');
-  const board = await powerOnHost({ ...machine, memlock: 'unlimited' }, kernel);
+  const board = await powerOnHost({ ...machine, memlock: 'unlimited' }, early);
   try {
     return await runOnBoard(board, options, awaiting);
   } finally {
@@ -246,7 +245,7 @@ async function start(words: readonly string[], started: Started): Promise<number
     const profile = oneOf('vfio-profile', options['vfio-profile'], PROFILE_NAMES);
     const pkernfsBytes = options.pkernfs === undefined ? undefined : pkernfsBytesFor(options.memory);
     if (devices.length === 0 && options.iommu.length === 0) {
-      void started.kernel?.terminate(); // a word only looked like a device's
+      if (started.early) endEarly(started.early); // a word only looked like a device's
       return follow(await startVmm(vmm, awaiting));
     }
     return runOnPrivateHost({ devices, profile, pkernfsBytes, ...unitsOf(options.iommu) }, vmm, started);
@@ -263,12 +262,12 @@ const AWAITING = '--awaiting';
 
 export const run: Command = {
   help: HELP,
-  async run(words, kernel) {
-    if (words[0] !== AWAITING) return start(words, { kernel });
+  async run(words, early) {
+    if (words[0] !== AWAITING) return start(words, { early });
     const { AwaitingVmm } = await import('../launch/awaiting-vmm.ts');
     const awaiting = new AwaitingVmm(words[1]!);
     try {
-      return await start(words.slice(2), { awaiting, kernel });
+      return await start(words.slice(2), { awaiting, early });
     } finally {
       awaiting.dismiss();
     }

@@ -1,8 +1,8 @@
 /**
  * The address space of another process, as a kernel sees it: the object behind a vaddr, and its
  * bytes. Open files of /proc/<pid> hold the mm that they were opened in. After an execve of that
- * process they never find the new image. They find nothing (like a mm_struct of a kernel whose users
- * are gone), unless another process shares the old memory (clone(2), CLONE_VM).
+ * process they never find the new image. They find nothing (like a mm_struct of a kernel whose
+ * users are gone), unless another process shares the old memory (clone(2), CLONE_VM).
  */
 import {
   closeSync,
@@ -125,7 +125,10 @@ export class AddressSpace {
     }
   }
 
-  /** Tells two images from each other whose addresses are the same (personality(2), ADDR_NO_RANDOMIZE). */
+  /**
+   * Tells two images from each other whose addresses are the same (personality(2),
+   * ADDR_NO_RANDOMIZE).
+   */
   #hasRandomBytesOf(pid: number): boolean {
     const vaddr = auxvValue(this.#auxv, AT_RANDOM);
     if (vaddr === undefined) return true;

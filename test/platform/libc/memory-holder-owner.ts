@@ -11,7 +11,9 @@ import { endHolder, holdMemory, type MemoryHolder } from '../../../platform/libc
 import { getRlimit, RLIMIT_NOFILE, setRlimit } from '../../../platform/libc/other-process.ts';
 import { execve } from '../../../platform/libc/this-process.ts';
 
-/** Always as long: each image has the same addresses on its stack, unless Linux takes random ones. */
+/**
+ * Always as long: each image has the same addresses on its stack, unless Linux takes random ones.
+ */
 const word = process.argv[2]!;
 const say = (what: unknown): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
 

@@ -74,14 +74,6 @@ const SIGNATURES = {
   tcsetattr: 'int tcsetattr(int fd, int when, void *mode)',
   _exit: 'void _exit(int status)',
   execve: 'int execve(const char *path, const char **argv, const char **envp)',
-  posix_spawn:
-    'int posix_spawn(void *pid, const char *path, void *actions, void *attr, const char **argv, const char **envp)',
-  posix_spawn_file_actions_init: 'int posix_spawn_file_actions_init(void *actions)',
-  posix_spawn_file_actions_adddup2: 'int posix_spawn_file_actions_adddup2(void *actions, int fd, int to)',
-  posix_spawn_file_actions_addclosefrom_np: 'int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)',
-  posix_spawn_file_actions_addopen:
-    'int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, unsigned int mode)',
-  posix_spawn_file_actions_destroy: 'int posix_spawn_file_actions_destroy(void *actions)',
   waitpid: 'int waitpid(int pid, void *status, int options)',
   ptrace: 'long ptrace(int request, int pid, uintptr_t addr, void *data)',
   ptrace_number: 'long ptrace(int request, int pid, uintptr_t addr, uintptr_t data)',

@@ -150,7 +150,7 @@ function reconnect({ vm }: Updating): void {
 export interface Account {
   /** Whether the monitor's socket and clients go with the guest. */
   readonly withMonitor: boolean;
-  readonly update: Pick<UpdateState, 'takeback' | 'prepared' | 'guardian' | 'holder'>;
+  readonly update: Pick<UpdateState, 'takeback' | 'prepared' | 'guardian'>;
 }
 
 /** What main knows of a guest that is cut off, beside the VM. */

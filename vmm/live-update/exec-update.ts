@@ -7,7 +7,6 @@
  */
 import { monotonicNs } from '../../platform/clock.ts';
 import { close, getCloexec, setCloexec } from '../../platform/libc/fd.ts';
-import { endHolder, holdMemory, type MemoryHolder } from '../../platform/libc/memory-holder.ts';
 import { execve } from '../../platform/libc/this-process.ts';
 import { nodeEnv } from '../../platform/node-env.ts';
 import {
@@ -26,9 +25,9 @@ import { fromSnapshot, nodeOptions } from './node-options.ts';
 import { type Preparation, timesOf } from './preparation.ts';
 import type { Guardian } from './standby/guardian.ts';
 import { newStateFile } from './state-file.ts';
-import { fdsOf, isOwnVersion, saveAll } from './survivors.ts';
+import { fdsOf, saveAll } from './survivors.ts';
 import { type TakenBack, takeBack } from './take-back.ts';
-import { UPDATE_SECTION, withFds } from './update-state.ts';
+import { withFds } from './update-state.ts';
 
 export interface ExecPlan extends CheckedPlan {
   readonly prepared: Preparation;
@@ -44,45 +43,35 @@ export async function execUpdate(what: Updating, plan: ExecPlan): Promise<never>
   const { vm, monitor } = what;
   vm.parts.ram.dropPages(); // otherwise execve drops each page that the guest has ever touched
   const taken = await takeBack(vm);
-  let holder: MemoryHolder | undefined;
   try {
     await monitor?.quiet(REPLACED);
-    // a successor that reads another form would not end it
-    if (isOwnVersion(plan.form, UPDATE_SECTION)) holder = await holdMemory();
-    return await vm.change(() => replace(what, plan, { taken, holder }));
+    return await vm.change(() => replace(what, plan, taken));
   } catch (error) {
     monitor?.release();
-    if (holder) await endHolder(holder);
     await handOver(vm, taken.slices);
     throw error;
   }
 }
 
-async function replace(what: Updating, plan: ExecPlan, ready: Ready): Promise<never> {
+async function replace(what: Updating, plan: ExecPlan, taken: TakenBack): Promise<never> {
   await giveAway(what, {
     give(rest, cut) {
       tellStop(what, rest);
-      execSuccessor(what, { ...cut, ...ready, rest }, plan);
+      execSuccessor(what, { ...cut, rest, taken }, plan);
     },
   });
   throw new Error('execve has returned');
 }
 
-/** What has been done before the guest is stopped. */
-interface Ready {
-  readonly taken: TakenBack;
-  /** Spares the execve the end of this image's memory. */
-  readonly holder: MemoryHolder | undefined;
-}
-
-interface Leaving extends CutOff, Ready {
+interface Leaving extends CutOff {
   readonly rest: AtRest;
+  readonly taken: TakenBack;
 }
 
 /** Throws after it has put everything back. */
 function execSuccessor(
   what: Updating,
-  { rest, stop, invalidate, holder, taken: { slices, atNs, gapNs } }: Leaving,
+  { rest, stop, invalidate, taken: { slices, atNs, gapNs } }: Leaving,
   plan: ExecPlan,
 ): never {
   const { node, entry, prepared, probationMs, guardian } = plan;
@@ -91,7 +80,7 @@ function execSuccessor(
   const stamps = { begin: rest.begin, stop, invalidate: monotonicNs() };
   const takeback = { atNs, gapNs, longestGapNs: slices.longestGapNs };
   const guarding = guardian?.state(probationMs) ?? null;
-  const update = { takeback, prepared: timesOf(prepared), guardian: guarding, holder: holder?.pid ?? null };
+  const update = { takeback, prepared: timesOf(prepared), guardian: guarding };
   const { vm } = what;
   const machine = rest.stopped.state();
   const saved = saveAll({ vm, machine, ...fromMain(what, stamps, { withMonitor: true, update }) });
@@ -99,7 +88,6 @@ function execSuccessor(
   const all = {
     ...fds,
     ...(snapshotFd === undefined ? {} : { snapshot: snapshotFd }),
-    ...(holder ? { holder: holder.lease } : {}),
     ...(turnFd === undefined ? {} : { turn: turnFd }),
     ...(guardian && guarding ? { guardian: guarding.messages, vitals: guardian.vitalsFd } : {}),
   };

@@ -63,7 +63,6 @@ export async function takeOver(stateFd: number, firstLine: number): Promise<Resu
   const { snapshot, turn } = fds;
   if (snapshot !== undefined) close(snapshot);
   const report = settle(going).then(async (handOver) => {
-    await freeOldMemory(update);
     if (turn !== undefined) close(turn); // the next VMM may update
     if (protector) await commit(image, protector, guardian!.probationMs);
     return {
@@ -80,13 +79,6 @@ async function protectorOf({ guardian }: UpdateState): Promise<Protector | undef
   if (!guardian) return undefined;
   const { GuardianLink } = await import('./standby/guardian-link.ts');
   return new GuardianLink(guardian);
-}
-
-/** The guest's threads have started: what was spared the pause comes now. */
-async function freeOldMemory({ holder: pid, fds: { holder: lease } }: UpdateState): Promise<void> {
-  if (pid === null || lease === undefined) return;
-  const { endHolder } = await import('../../platform/libc/memory-holder.ts');
-  await endHolder({ lease, pid });
 }
 
 /**

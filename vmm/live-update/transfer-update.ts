@@ -176,7 +176,7 @@ class Transfer {
     const { successor, stateFd } = this.#to;
     const { prepared, channels } = this.#plan;
     const { monitor } = this.#what;
-    const update = { takeback: null, prepared: prepared ? timesOf(prepared) : null, guardian: null, holder: null };
+    const update = { takeback: null, prepared: prepared ? timesOf(prepared) : null, guardian: null };
     const stamps = { begin: rest.begin, stop, invalidate: stop };
     const state = ahead.rest(rest.stopped, fromMain(this.#what, stamps, { withMonitor: !channels, update }));
     writeAll(stateFd, state.file);

@@ -25,8 +25,7 @@ const TAKEBACK = object({ atNs: number, gapNs: number, longestGapNs: number });
  */
 const PREPARED = object({ snapshot: oneOf('kept', 'made', 'none'), turnMs: number, preflightMs: number });
 
-/** What version 2 added. */
-const FIELDS_OF_VERSION_2 = {
+export const UPDATE_SECTION = defineSection('update', 2, {
   ...FIELDS_OF_VERSION_1,
   /** null: an earlier build began the update, and did not take the guest back from its threads. */
   takeback: nullable(TAKEBACK),
@@ -39,28 +38,14 @@ const FIELDS_OF_VERSION_2 = {
    * is none.
    */
   guardian: nullable(object({ messages: integer, pid: integer, probationMs: integer })),
-};
-
-export const UPDATE_SECTION = defineSection('update', 3, {
-  ...FIELDS_OF_VERSION_2,
-  /**
-   * The pid of the process that holds the old image's memory (platform/libc/memory-holder.ts). Its
-   * lease is among the fds, as `holder`. null: there is none.
-   */
-  holder: nullable(integer),
-})
-  .earlier(2, FIELDS_OF_VERSION_2, {
-    read: (state) => ({ ...state, holder: null }),
-    write: ({ holder: _, version: __, ...state }) => state,
-  })
-  .earlier(1, FIELDS_OF_VERSION_1, {
-    // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
-    optional: { takeback: TAKEBACK },
-    read: ({ stamps, fds, takeback = null }) => {
-      return { stamps, fds, takeback, migration: null, prepared: null, guardian: null, holder: null };
-    },
-    write: ({ stamps, fds }) => ({ stamps, fds }),
-  });
+}).earlier(1, FIELDS_OF_VERSION_1, {
+  // 0.1.0 refuses a body with `takeback`; the builds after it saved that, under the same version
+  optional: { takeback: TAKEBACK },
+  read: ({ stamps, fds, takeback = null }) => {
+    return { stamps, fds, takeback, migration: null, prepared: null, guardian: null };
+  },
+  write: ({ stamps, fds }) => ({ stamps, fds }),
+});
 
 /** Of a guest that goes on without an update. */
 export const NO_UPDATE = {
@@ -70,7 +55,6 @@ export const NO_UPDATE = {
   migration: null,
   prepared: null,
   guardian: null,
-  holder: null,
 };
 
 /** The sections, which tell the new image that it gets these fds. */

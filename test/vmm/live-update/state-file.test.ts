@@ -101,7 +101,7 @@ describe('the frozen state of 0.1.0', () => {
     expect(sections.vfio).toMatchObject({ container: { ranges } });
     expect(sections.monitor).toMatchObject({ connections: [{ negotiated: true }] });
     expect(sections.update).toMatchObject({
-      version: 3,
+      version: 2,
       takeback: null,
       migration: null,
       fds: { 'monitor socket': expect.any(Number) },

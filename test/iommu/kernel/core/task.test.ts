@@ -7,7 +7,7 @@ import { ChannelTask, Process, ProcessTable } from '../../../../iommu/kernel/cor
 import { getRlimit, RLIMIT_MEMLOCK } from '../../../../platform/libc/other-process.ts';
 import { hasIpcLock, hasIpcLockWhereItIs } from '../../../../platform/process.ts';
 import { whyNoNamespaces } from '../../../namespaces.ts';
-import { Owner } from '../../../platform/libc/memory-owner.ts';
+import { SharedMemory } from '../../../platform/shared-memory.ts';
 
 /** A process that execs when it is told to. */
 let child: ChildProcess;
@@ -52,21 +52,20 @@ describe('process', () => {
   it.for([[], ...(canBeFixed ? [['setarch', '-R']] : [])])(
     'gets a new address space though another process keeps the old one alive',
     async (under) => {
-      const owner = new Owner('', under);
-      await owner.holder();
-      const process = new Process(owner.pid);
+      const memory = await SharedMemory.start(under);
+      const process = new Process(memory.pid);
       const old = process.currentMm().grab();
       expect(process.mmNow()).toBe(old);
 
-      await owner.does('exec');
+      await memory.exec();
 
       expect(old.alive()).toBe(true);
       const mm = process.mmNow();
       expect(mm).not.toBe(old);
       expect(process.mmNow()).toBe(mm);
       expect(process.currentMm()).toBe(mm);
-      await owner.does('end');
-      expect(old.alive()).toBe(false);
+      memory.unshare();
+      await vi.waitUntil(() => !old.alive());
       old.drop();
       process.close();
     },

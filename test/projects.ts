@@ -18,7 +18,6 @@ export type Project = (typeof PROJECTS)[number];
 /** What starts a process or a thread; a name that ends with / means every file of that folder. */
 export const STARTERS = [
   'node:child_process',
-  'platform/libc/memory-holder.ts',
   'platform/thread.ts',
   'platform/ram-hash.ts',
   'test/explore/bundle.ts', // esbuild's

@@ -1,7 +1,8 @@
 /**
- * A process whose memory another one shares (clone(2), CLONE_VM): the child of a posix_spawn(3), which
- * sleeps in the open(2) of the FIFO that is named on the command line. It says "ready", and then
- * replaces itself by another image of this program for each line of its standard input.
+ * A process whose memory another one shares (clone(2), CLONE_VM): the child of a posix_spawn(3),
+ * which sleeps in the open(2) of the FIFO that is named on the command line. The process says
+ * "ready", and then replaces itself by another image of this program for each line of its standard
+ * input.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';

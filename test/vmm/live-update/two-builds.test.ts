@@ -19,7 +19,7 @@ const TIMEOUT_MS = 90_000;
 const PROBATION_MS = 50;
 const PROGRAMS = ['vmm.code.cjs', 'vmm-snapshot.cjs'];
 /** The declaration of section update, with its conversions. */
-const DECLARATION = /defineSection\("update", 3, \{[\s\S]*?write: .*\}\);/;
+const DECLARATION = /defineSection\("update", 2, \{[\s\S]*?write: .*\}\);/;
 /** Version 1 as 0.1.0 reads and writes it. */
 const OLDER = `Object.assign(defineSection("update", 1, FIELDS_OF_VERSION_1), {
   of: ({ stamps, fds }) => ({ version: 1, stamps, fds }),
@@ -67,7 +67,7 @@ const others = [
 
 describe('a guest', () => {
   it('goes to an older build only in the form of that build, and comes back', { timeout: 180_000 }, async () => {
-    const refusal = 'section update: version 3, this build knows 1';
+    const refusal = 'section update: version 2, this build knows 1';
     expect(await verdicts({ to: older })).toEqual([{ name: 'update', verdict: 'refused', reason: refusal }]);
     expect(await update({ to: older })).toMatchObject({ status: 'failed', error: expect.stringContaining(refusal) });
 
@@ -83,7 +83,7 @@ describe('a guest', () => {
 
     expect((await told).data).toEqual({ status: 'started', doubts });
     const to = join(programPath('vmm'), '..');
-    const read = { name: 'update', verdict: 'converted', reason: 'version 1 becomes version 3' };
+    const read = { name: 'update', verdict: 'converted', reason: 'version 1 becomes version 2' };
     expect(await verdicts({ to })).toEqual([read]);
     expect(await update({ to })).toMatchObject({ status: 'completed', generation: 2 });
     expect(await verdicts({})).toEqual([]);
@@ -110,7 +110,7 @@ describe('a guest', () => {
     );
     // this build reads the older form, too
     expect(await verdicts({ as: '0.1.0' })).toEqual([
-      { name: 'update', verdict: 'converted', reason: 'version 1 becomes version 3' },
+      { name: 'update', verdict: 'converted', reason: 'version 1 becomes version 2' },
       ...others,
     ]);
   });

@@ -94,6 +94,12 @@ describe('livevmm run, by name', () => {
   });
 });
 
+it('does not take the word of the launcher from others: it names no child of the command', async () => {
+  const child = sandbox.startByNode('run', '--awaiting', `${process.pid},4`, ...HELLO.slice(1));
+
+  expect(await ended(child)).toMatchObject({ status: 2, stderr: "livevmm: Unknown option '--awaiting'\n" });
+});
+
 describe('the VMM that it starts', () => {
   let run: Child;
   let guest: GuestConsole;

@@ -265,7 +265,8 @@ export const run: Command = {
   async run(words, early) {
     if (words[0] !== AWAITING) return start(words, { early });
     const { AwaitingVmm } = await import('../launch/awaiting-vmm.ts');
-    const awaiting = new AwaitingVmm(words[1]!);
+    const awaiting = AwaitingVmm.of(words[1]);
+    if (!awaiting) return start(words, { early }); // which knows no such option
     try {
       return await start(words.slice(2), { awaiting, early });
     } finally {

@@ -9,6 +9,7 @@ import { constants } from 'node:os';
 import { handleFd } from '../../platform/handle-fd.ts';
 import { endedChild, waitForChild } from '../../platform/libc/other-process.ts';
 import { listenAbstract, peerCredentials } from '../../platform/libc/unix-socket.ts';
+import { parentOf } from '../../platform/process-status.ts';
 import type { AwaitedWords } from '../../vmm/program/awaited-words.ts';
 import { type Ending, Succession } from './succession.ts';
 
@@ -21,11 +22,19 @@ export class AwaitingVmm {
   readonly #fd: number;
   #isOver = false;
 
-  /** `text`: its pid and the fd, as the launcher gives them. */
-  constructor(text: string) {
-    const [pid, fd] = text.split(',').map(Number);
-    this.#pid = pid!;
-    this.#fd = fd!;
+  private constructor(pid: number, fd: number) {
+    this.#pid = pid;
+    this.#fd = fd;
+  }
+
+  /**
+   * `text`: its pid and the fd, as the launcher gives them. Undefined: a user has made it up, and
+   * there is no such child.
+   */
+  static of(text = ''): AwaitingVmm | undefined {
+    const [, pid, fd] = /^(\d+),(\d+)$/.exec(text) ?? [];
+    if (pid === undefined || parentOf(Number(pid)) !== process.pid) return undefined;
+    return new AwaitingVmm(Number(pid), Number(fd));
   }
 
   /** Gives it its command line. */

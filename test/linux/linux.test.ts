@@ -18,7 +18,7 @@ import type { DebianLinux } from '../../tools/debian/linux.ts';
 import { HostProcess } from '../../tools/launch/host.ts';
 import { Sandbox } from '../tools/livevmm-process.ts';
 import { VmmProcess } from '../vmm/vmm-process.ts';
-import { inTurn, linuxFor } from './debian.ts';
+import { linuxFor, wantedNow } from './debian.ts';
 import { keepUpdating, UPDATE_MS } from './keep-updating.ts';
 
 const OPENSBI = '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.elf';
@@ -102,7 +102,7 @@ const PCI_DEVICES = {
 
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 
-const now = inTurn(WAYS);
+const now = wantedNow(WAYS);
 
 describe.runIf(now.length > 0)('Debian on the virt machine', () => {
   let sandbox: Sandbox;

@@ -33,7 +33,8 @@ import { processVmRead, processVmWrite } from '../../platform/libc/other-process
 import { gettid } from '../../platform/libc/this-process.ts';
 import { MapsText } from '../../platform/maps-text.ts';
 import { createMemory } from '../../platform/memory.ts';
-import { AddressSpace, hasIpcLock, socketInode, threadOf } from '../../platform/process.ts';
+import { AddressSpace, socketInode, threadOf } from '../../platform/process.ts';
+import { hasIpcLock } from '../../platform/process-rights.ts';
 import { runWhole } from '../../platform/slices.ts';
 import { parseMapsLine } from '../../platform/vma.ts';
 import { UNSHARE, whyNoNamespaces } from '../namespaces.ts';

@@ -9,7 +9,8 @@ import { close } from '../../../platform/libc/fd.ts';
 import { pidfdGetfd, pidfdOpen } from '../../../platform/libc/other-process.ts';
 import { POLLIN, poll } from '../../../platform/libc/poll.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
-import { AddressSpace, hasIpcLockWhereItIs, isInOurUserNamespace, memlockLimit } from '../../../platform/process.ts';
+import { AddressSpace } from '../../../platform/process.ts';
+import { hasIpcLockWhereItIs, isInOurUserNamespace, memlockLimit } from '../../../platform/process-rights.ts';
 import type { Memlock } from '../../abi/control.ts';
 
 /** A value cached for one system call. Outside a call it is asked for anew each time. */

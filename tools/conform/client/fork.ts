@@ -25,7 +25,8 @@ import { getRlimit, RLIMIT_MEMLOCK, setRlimit } from '../../../platform/libc/oth
 import { gettid } from '../../../platform/libc/this-process.ts';
 import { objectId } from '../../../platform/memory.ts';
 import { PAGE_SIZE } from '../../../platform/page.ts';
-import { AddressSpace, memlockLimit } from '../../../platform/process.ts';
+import { AddressSpace } from '../../../platform/process.ts';
+import { memlockLimit } from '../../../platform/process-rights.ts';
 import { uidsOf } from '../../../platform/process-status.ts';
 import type { Vma } from '../../../platform/vma.ts';
 import type { KernelClient } from '../../../vmm/client/kernel-client.ts';

@@ -2,7 +2,7 @@
 import { enomem, SysError } from '../../../platform/errno.ts';
 import { hex } from '../../../platform/hex.ts';
 import { PAGE_SIZE, pagesFor } from '../../../platform/page.ts';
-import { hasIpcLock, memlockLimit } from '../../../platform/process.ts';
+import { hasIpcLock, memlockLimit } from '../../../platform/process-rights.ts';
 import { formatBytes } from '../notation.ts';
 import { mapBar } from './bar.ts';
 import type { StepTable } from './call-context.ts';

@@ -4,7 +4,7 @@
  * were another task, which has ended: nothing is uncharged for it (ACC-5).
  */
 import { type ProfileName, profileOf } from '../../../iommu/kernel/core/profile.ts';
-import { hasIpcLock } from '../../../platform/process.ts';
+import { hasIpcLock } from '../../../platform/process-rights.ts';
 import type { Answer } from './caller.ts';
 import type { Entry } from './mapping-table.ts';
 

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { ChannelTask, Process, ProcessTable } from '../../../../iommu/kernel/core/task.ts';
 import { getRlimit, RLIMIT_MEMLOCK } from '../../../../platform/libc/other-process.ts';
-import { hasIpcLock, hasIpcLockWhereItIs } from '../../../../platform/process.ts';
+import { hasIpcLock, hasIpcLockWhereItIs } from '../../../../platform/process-rights.ts';
 import { whyNoNamespaces } from '../../../namespaces.ts';
 import { SharedMemory } from '../../../platform/shared-memory.ts';
 
